@@ -129,8 +129,12 @@ type Call struct {
 	TimeoutMs uint32 `protobuf:"varint,7,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
 	// The digest of an idempotency key was put into request.client.
 	IdempotencyKey bool `protobuf:"varint,9,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The asker knows that the method is a query: it changes nothing, so it needs
+	// no number and may be asked again at any time. A command that comes with this
+	// set is refused with CODE_INVALID.
+	Query         bool `protobuf:"varint,10,opt,name=query,proto3" json:"query,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Call) Reset() {
@@ -215,6 +219,13 @@ func (x *Call) GetTimeoutMs() uint32 {
 func (x *Call) GetIdempotencyKey() bool {
 	if x != nil {
 		return x.IdempotencyKey
+	}
+	return false
+}
+
+func (x *Call) GetQuery() bool {
+	if x != nil {
+		return x.Query
 	}
 	return false
 }
@@ -1324,13 +1335,113 @@ func (x *BootstrapDone) GetPlan() *BootstrapPlan {
 	return nil
 }
 
+// MasterAnnounce tells the members which partitions a node masters, when that
+// changes and once in a while.
+type MasterAnnounce struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Partition and term of each; the sender is the master.
+	Masters       []*Mastership `protobuf:"bytes,1,rep,name=masters,proto3" json:"masters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MasterAnnounce) Reset() {
+	*x = MasterAnnounce{}
+	mi := &file_wire_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MasterAnnounce) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MasterAnnounce) ProtoMessage() {}
+
+func (x *MasterAnnounce) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MasterAnnounce.ProtoReflect.Descriptor instead.
+func (*MasterAnnounce) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *MasterAnnounce) GetMasters() []*Mastership {
+	if x != nil {
+		return x.Masters
+	}
+	return nil
+}
+
+// Mastership is one partition and the term in which the sender masters it.
+type Mastership struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Partition     uint64                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mastership) Reset() {
+	*x = Mastership{}
+	mi := &file_wire_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mastership) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mastership) ProtoMessage() {}
+
+func (x *Mastership) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mastership.ProtoReflect.Descriptor instead.
+func (*Mastership) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Mastership) GetPartition() uint64 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *Mastership) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 var File_wire_proto protoreflect.FileDescriptor
 
 const file_wire_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
 	"wire.proto\x12\n" +
-	"ringmaster\x1a\tlog.proto\"\xed\x01\n" +
+	"ringmaster\x1a\tlog.proto\"\x83\x02\n" +
 	"\x04Call\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x10\n" +
@@ -1340,7 +1451,9 @@ const file_wire_proto_rawDesc = "" +
 	"\arequest\x18\x06 \x01(\v2\x15.ringmaster.RequestIDR\arequest\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\a \x01(\rR\ttimeoutMs\x12'\n" +
-	"\x0fidempotency_key\x18\t \x01(\bR\x0eidempotencyKeyJ\x04\b\b\x10\t\"\xeb\x02\n" +
+	"\x0fidempotency_key\x18\t \x01(\bR\x0eidempotencyKey\x12\x14\n" +
+	"\x05query\x18\n" +
+	" \x01(\bR\x05queryJ\x04\b\b\x10\t\"\xeb\x02\n" +
 	"\x05Reply\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12$\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x10.ringmaster.CodeR\x04code\x12\x18\n" +
@@ -1429,7 +1542,13 @@ const file_wire_proto_rawDesc = "" +
 	"\baccepted\x18\x03 \x01(\bR\baccepted\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\">\n" +
 	"\rBootstrapDone\x12-\n" +
-	"\x04plan\x18\x01 \x01(\v2\x19.ringmaster.BootstrapPlanR\x04plan*\xfa\x01\n" +
+	"\x04plan\x18\x01 \x01(\v2\x19.ringmaster.BootstrapPlanR\x04plan\"B\n" +
+	"\x0eMasterAnnounce\x120\n" +
+	"\amasters\x18\x01 \x03(\v2\x16.ringmaster.MastershipR\amasters\">\n" +
+	"\n" +
+	"Mastership\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\x04R\tpartition\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term*\xfa\x01\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aCODE_OK\x10\x01\x12\x11\n" +
@@ -1458,7 +1577,7 @@ func file_wire_proto_rawDescGZIP() []byte {
 }
 
 var file_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_wire_proto_goTypes = []any{
 	(Code)(0),                  // 0: ringmaster.Code
 	(*Call)(nil),               // 1: ringmaster.Call
@@ -1478,31 +1597,34 @@ var file_wire_proto_goTypes = []any{
 	(*BootstrapOffer)(nil),     // 15: ringmaster.BootstrapOffer
 	(*BootstrapAnswer)(nil),    // 16: ringmaster.BootstrapAnswer
 	(*BootstrapDone)(nil),      // 17: ringmaster.BootstrapDone
-	(*RequestID)(nil),          // 18: ringmaster.RequestID
-	(*Rejection)(nil),          // 19: ringmaster.Rejection
-	(*Member)(nil),             // 20: ringmaster.Member
-	(*Table)(nil),              // 21: ringmaster.Table
-	(*BootstrapPlan)(nil),      // 22: ringmaster.BootstrapPlan
+	(*MasterAnnounce)(nil),     // 18: ringmaster.MasterAnnounce
+	(*Mastership)(nil),         // 19: ringmaster.Mastership
+	(*RequestID)(nil),          // 20: ringmaster.RequestID
+	(*Rejection)(nil),          // 21: ringmaster.Rejection
+	(*Member)(nil),             // 22: ringmaster.Member
+	(*Table)(nil),              // 23: ringmaster.Table
+	(*BootstrapPlan)(nil),      // 24: ringmaster.BootstrapPlan
 }
 var file_wire_proto_depIdxs = []int32{
-	18, // 0: ringmaster.Call.request:type_name -> ringmaster.RequestID
+	20, // 0: ringmaster.Call.request:type_name -> ringmaster.RequestID
 	0,  // 1: ringmaster.Reply.code:type_name -> ringmaster.Code
-	19, // 2: ringmaster.Reply.rejection:type_name -> ringmaster.Rejection
+	21, // 2: ringmaster.Reply.rejection:type_name -> ringmaster.Rejection
 	1,  // 3: ringmaster.CallBatch.calls:type_name -> ringmaster.Call
 	2,  // 4: ringmaster.ReplyBatch.replies:type_name -> ringmaster.Reply
 	5,  // 5: ringmaster.ReplyBatch.route:type_name -> ringmaster.Route
-	20, // 6: ringmaster.Route.members:type_name -> ringmaster.Member
+	22, // 6: ringmaster.Route.members:type_name -> ringmaster.Member
 	8,  // 7: ringmaster.SnapshotChunk.rows:type_name -> ringmaster.Row
-	20, // 8: ringmaster.NodeReport.member:type_name -> ringmaster.Member
+	22, // 8: ringmaster.NodeReport.member:type_name -> ringmaster.Member
 	11, // 9: ringmaster.NodeReport.replicas:type_name -> ringmaster.ReplicaReport
-	21, // 10: ringmaster.TableUpdate.table:type_name -> ringmaster.Table
-	22, // 11: ringmaster.BootstrapOffer.plan:type_name -> ringmaster.BootstrapPlan
-	22, // 12: ringmaster.BootstrapDone.plan:type_name -> ringmaster.BootstrapPlan
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	23, // 10: ringmaster.TableUpdate.table:type_name -> ringmaster.Table
+	24, // 11: ringmaster.BootstrapOffer.plan:type_name -> ringmaster.BootstrapPlan
+	24, // 12: ringmaster.BootstrapDone.plan:type_name -> ringmaster.BootstrapPlan
+	19, // 13: ringmaster.MasterAnnounce.masters:type_name -> ringmaster.Mastership
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -1517,7 +1639,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
