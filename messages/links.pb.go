@@ -376,7 +376,9 @@ type GossipMeta struct {
 	// take part in one.
 	Expect uint32 `protobuf:"varint,3,opt,name=expect,proto3" json:"expect,omitempty"`
 	// When this boot of the node started, nanoseconds since 1970, its own clock.
-	Started       int64 `protobuf:"varint,4,opt,name=started,proto3" json:"started,omitempty"`
+	Started int64 `protobuf:"varint,4,opt,name=started,proto3" json:"started,omitempty"`
+	// The node is about to leave on purpose.
+	Leaving       bool `protobuf:"varint,5,opt,name=leaving,proto3" json:"leaving,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -437,6 +439,13 @@ func (x *GossipMeta) GetStarted() int64 {
 		return x.Started
 	}
 	return 0
+}
+
+func (x *GossipMeta) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
 }
 
 // GossipHello opens a gossip stream: it proves the key and names the cluster
@@ -600,14 +609,15 @@ const file_links_proto_rawDesc = "" +
 	"\arefusal\x18\f \x01(\v2\x17.ringmaster.LinkRefusalR\arefusal\"V\n" +
 	"\vLinkRefusal\x12/\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x1b.ringmaster.LinkRefusalCodeR\x04code\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x89\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xa3\x01\n" +
 	"\n" +
 	"GossipMeta\x12*\n" +
 	"\x06member\x18\x01 \x01(\v2\x12.ringmaster.MemberR\x06member\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x02 \x01(\tR\tclusterId\x12\x16\n" +
 	"\x06expect\x18\x03 \x01(\rR\x06expect\x12\x18\n" +
-	"\astarted\x18\x04 \x01(\x03R\astarted\"\x90\x01\n" +
+	"\astarted\x18\x04 \x01(\x03R\astarted\x12\x18\n" +
+	"\aleaving\x18\x05 \x01(\bR\aleaving\"\x90\x01\n" +
 	"\vGossipHello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x1d\n" +
 	"\n" +
