@@ -36,6 +36,8 @@ type Trail struct {
 	Number uint64
 	// Node is where the attempt under way went; empty while the request is held.
 	Node string
+	// Listed says that the coordinator's list of local requests has it.
+	Listed bool
 	// Attempt counts the attempts so far.
 	Attempt uint16
 	// Held is when the request was first held, in the node's clock, or 0.
