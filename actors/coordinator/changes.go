@@ -115,8 +115,9 @@ func (c *coordinator) onTick(m *call.Tick) {
 		c.expireFlight()
 	}
 	c.flight.sweepLocal(func(*call.Request) bool { return false })
-	if c.probe != 0 && c.tick >= c.probeEnd {
-		probe := c.probe
+	if probe := c.probe; probe != 0 && c.route.open() {
+		c.probe = 0 // the master is known: it is a request like any other
+	} else if probe != 0 && c.tick >= c.probeEnd {
 		c.takeBack(func(r *call.Request) bool { return r.Trail.Number == probe })
 	}
 	if c.held.len() > 0 {
