@@ -24,7 +24,7 @@ func explainJSON(m *Method, data []byte, err error) *Error {
 	if e == nil {
 		// A fault of syntax or of value, such as a number out of range; protojson
 		// names the place.
-		e = invalidf("%s: the request is not valid JSON for %s: %s", m, Describe(m), plainText(err))
+		e = invalidf("%s: the request is not valid: %s. %s", m, plainText(err), Describe(m))
 	}
 	e.Message = cut(validText(e.Message), faultTextBytesMax)
 	e.Err = err
@@ -76,11 +76,14 @@ func (x *explainer) message(path string, md protoreflect.MessageDescriptor) *Err
 	for !x.stuck && x.dec.More() {
 		at := x.next()
 		name, _ := x.token().(string)
+		if x.stuck {
+			return nil
+		}
 		fd := field(md, name)
 		if fd == nil && !strings.HasPrefix(name, "[") {
 			return x.unknownField(at, path, name, md)
 		}
-		if fd == nil || x.stuck {
+		if fd == nil { // An extension: protojson knows those.
 			x.skip()
 			continue
 		}
