@@ -2,10 +2,10 @@ package ring
 
 import "github.com/seed-49de4af9/ringmaster/messages"
 
-// Figures are the measures of a table, as `ringmaster status` and `ringmaster
+// TableFigures are the measures of a table, as `ringmaster status` and `ringmaster
 // ring` show them. They count the slices of the ring; the system partition,
 // which holds no data of users, is left out.
-type Figures struct {
+type TableFigures struct {
 	// Copies is N, the number of stored copies of partitions (replicas).
 	Copies int
 	// Partitions is M, the number of partitions.
@@ -31,7 +31,7 @@ type NodeFigures struct {
 }
 
 // ReplicationFactor is R = N / M; 0 for an empty ring.
-func (f Figures) ReplicationFactor() float64 {
+func (f TableFigures) ReplicationFactor() float64 {
 	if f.Partitions == 0 {
 		return 0
 	}
@@ -40,16 +40,16 @@ func (f Figures) ReplicationFactor() float64 {
 
 // PartitionSize is P = D / N, the mean size of a partition, in the unit of D.
 // stored is D, the size of the data in all copies together.
-func (f Figures) PartitionSize(stored float64) float64 {
+func (f TableFigures) PartitionSize(stored float64) float64 {
 	if f.Copies == 0 {
 		return 0
 	}
 	return stored / float64(f.Copies)
 }
 
-// FiguresOf measures a table.
-func FiguresOf(table *messages.Table) Figures {
-	figures := Figures{Nodes: make([]NodeFigures, 0, len(table.GetMembers()))}
+// Figures measures a table.
+func Figures(table *messages.Table) TableFigures {
+	figures := TableFigures{Nodes: make([]NodeFigures, 0, len(table.GetMembers()))}
 	at := make(map[string]int, len(table.GetMembers()))
 	for i, m := range table.GetMembers() {
 		at[m.GetNodeId()] = i
@@ -78,7 +78,7 @@ func FiguresOf(table *messages.Table) Figures {
 	return figures
 }
 
-func balance(f Figures) float64 {
+func balance(f TableFigures) float64 {
 	weight := 0.0
 	for _, n := range f.Nodes {
 		weight += float64(n.Weight)

@@ -55,16 +55,16 @@ func Tag(key string) string {
 
 // Slice returns the first and the last position of partition p on the circle,
 // both included. Slices of a ring differ in size by at most one position. The
-// system partition, and a p above count, have no slice: ok is false.
-func Slice(p uint64, count uint32) (from, to uint64, ok bool) {
+// system partition, and a p above count, have no slice: both results are 0.
+func Slice(p uint64, count uint32) (from, to uint64) {
 	if p == SystemPartition || p > uint64(count) {
-		return 0, 0, false
+		return 0, 0
 	}
 	from = sliceStart(p-1, uint64(count))
 	if p == uint64(count) {
-		return from, math.MaxUint64, true
+		return from, math.MaxUint64
 	}
-	return from, sliceStart(p, uint64(count)) - 1, true
+	return from, sliceStart(p, uint64(count)) - 1
 }
 
 // sliceStart is index * 2^64 / count, rounded up; index < count.
