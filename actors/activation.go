@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/seed-49de4af9/ringmaster/messages"
 )
@@ -216,18 +215,4 @@ func (a *Activation) restored(err error) error {
 	}
 	a.state = state
 	return err
-}
-
-// newMethod describes a method whose handler works on S.
-func newMethod[S, Req, Rep proto.Message](b *Behavior, kind, name string, noHandler bool) (*Method, protoreflect.MessageType) {
-	if noHandler {
-		programmerError(b.kind, "the handler of %s.%s is nil", kind, name)
-	}
-	m := &Method{
-		Kind:    kind,
-		Name:    name,
-		Request: definedType[Req](b.kind, "the request of "+name),
-		Reply:   definedType[Rep](b.kind, "the reply of "+name),
-	}
-	return m, definedType[S](b.kind, "the state of "+name)
 }

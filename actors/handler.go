@@ -2,6 +2,7 @@ package actors
 
 import (
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // On gives a command its handler. S, the state, is a pointer to a generated
@@ -45,6 +46,20 @@ func Read[S, Req, Rep proto.Message](q Query[Req, Rep], handle func(v View[S], m
 		}
 		b.add(m, state)
 	})
+}
+
+// newMethod describes a method whose handler works on S.
+func newMethod[S, Req, Rep proto.Message](b *Behavior, kind, name string, noHandler bool) (*Method, protoreflect.MessageType) {
+	if noHandler {
+		programmerError(b.kind, "the handler of %s.%s is nil", kind, name)
+	}
+	m := &Method{
+		Kind:    kind,
+		Name:    name,
+		Request: definedType[Req](b.kind, "the request of "+name),
+		Reply:   definedType[Rep](b.kind, "the reply of "+name),
+	}
+	return m, definedType[S](b.kind, "the state of "+name)
 }
 
 // decodePayload reads a request. Its depth is bounded so that no caller can make
