@@ -83,6 +83,21 @@ func (c *coordinator) lateAnswer(r *call.Request) *messages.Reply {
 	}
 }
 
+// atEnd is the answer to a request that the coordinator still has when it ends.
+func (c *coordinator) atEnd(r *call.Request) *messages.Reply {
+	reply := &messages.Reply{
+		Code:         messages.Code_CODE_UNAVAILABLE,
+		Message:      c.where() + "this node, " + c.name(c.cfg.Self) + ", stops serving it; it did not run: ask another node",
+		RetryAfterMs: retrySoonMillis,
+	}
+	underWay := r.Trail.Node != "" || r == c.current
+	if !r.Call.GetQuery() && (r.Trail.Unsure || underWay) {
+		reply.Code = messages.Code_CODE_OUTCOME_UNKNOWN
+		reply.Message = c.where() + "this node, " + c.name(c.cfg.Self) + ", stops serving it while an attempt is under way; it may have run: " + remedy(r)
+	}
+	return reply
+}
+
 // remedy says what helps after an unknown outcome.
 func remedy(r *call.Request) string {
 	if r.Trail.Own {
@@ -104,11 +119,13 @@ func (c *coordinator) trouble() (why string, missing []string, lost bool) {
 	case gone > 0 && copies > 0 && copies-gone < majority:
 		return fmt.Sprintf("%d of %d copies are unreachable (%s): start %s again; their data is intact",
 			gone, copies, names, someOfThem(majority-(copies-gone), gone)), missing, true
-	case gone > 0:
+	case gone > 0 && !c.route.open():
 		return fmt.Sprintf("%s cannot be reached and the others are choosing a new master: try again", names), missing, false
 	case c.route.target != "" && !c.route.reachable(c.route.target):
 		return fmt.Sprintf("its master %s cannot be reached from %s: check the network between them, or try again",
 			c.name(c.route.target), c.name(c.cfg.Self)), nil, false
+	case c.route.open():
+		return fmt.Sprintf("its master is %s now: try again", c.name(c.route.target)), nil, false
 	default:
 		return "no master yet, its copies are choosing one: try again", nil, false
 	}

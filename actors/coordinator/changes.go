@@ -178,21 +178,17 @@ func (c *coordinator) expireFlight() {
 // onEnd answers everything: this incarnation ends and its memory with it.
 func (c *coordinator) onEnd() {
 	if r := c.current; r != nil {
-		c.giveUp(r, &messages.Reply{Code: messages.Code_CODE_OUTCOME_UNKNOWN, Message: c.where() + "the coordinator failed on this request"})
+		c.giveUp(r, c.atEnd(r)) // it made this coordinator fail
 	}
 	for r := c.held.take(); r != nil; r = c.held.take() {
-		reply := c.unavailable()
-		if r.Trail.Unsure {
-			reply = c.outcomeUnknown(r)
-		}
-		c.giveUp(r, reply)
+		c.giveUp(r, c.atEnd(r))
 	}
 	for _, r := range c.flight.byNumber(func(*call.Request) bool { return true }) {
 		c.land(r)
-		c.giveUp(r, c.lateAnswer(r))
+		c.giveUp(r, c.atEnd(r))
 	}
 	c.flight.sweepLocal(func(r *call.Request) bool {
-		c.giveUp(r, c.lateAnswer(r))
+		c.giveUp(r, c.atEnd(r))
 		return true
 	})
 }

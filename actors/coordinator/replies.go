@@ -56,7 +56,7 @@ func (c *coordinator) onRedirected(r *call.Request, reply *messages.Reply) {
 // served learns from an answer that whoever gave it is the master.
 func (c *coordinator) served(r *call.Request, reply *messages.Reply) {
 	switch reply.GetCode() {
-	case messages.Code_CODE_OK, messages.Code_CODE_REJECTED:
+	case messages.Code_CODE_OK, messages.Code_CODE_REJECTED, messages.Code_CODE_SESSION_EXPIRED:
 		if c.route.served(r.Trail.Node, reply.GetTerm()) {
 			c.sayTarget()
 		}
@@ -76,6 +76,7 @@ func (c *coordinator) land(r *call.Request) {
 func (c *coordinator) again(r *call.Request, reply *messages.Reply) {
 	switch reply.GetCode() {
 	case messages.Code_CODE_SESSION_EXPIRED:
+		c.served(r, reply)
 		c.renumber(r, reply)
 		return
 	case messages.Code_CODE_OVERLOADED:
