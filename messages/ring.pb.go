@@ -175,6 +175,52 @@ func (*GetTableRequest) Descriptor() ([]byte, []int) {
 	return file_ring_proto_rawDescGZIP(), []int{2}
 }
 
+// RingChange answers a command on the ring's table.
+type RingChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The table's epoch after the command; unchanged where nothing changed.
+	Epoch         uint64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RingChange) Reset() {
+	*x = RingChange{}
+	mi := &file_ring_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RingChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RingChange) ProtoMessage() {}
+
+func (x *RingChange) ProtoReflect() protoreflect.Message {
+	mi := &file_ring_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RingChange.ProtoReflect.Descriptor instead.
+func (*RingChange) Descriptor() ([]byte, []int) {
+	return file_ring_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RingChange) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 var File_ring_proto protoreflect.FileDescriptor
 
 const file_ring_proto_rawDesc = "" +
@@ -189,7 +235,10 @@ const file_ring_proto_rawDesc = "" +
 	"\vassignments\x18\x02 \x03(\v2\x16.ringmaster.AssignmentR\vassignments\x12&\n" +
 	"\x0fnext_replica_id\x18\x03 \x01(\x04R\rnextReplicaId\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x11\n" +
-	"\x0fGetTableRequestB.Z,github.com/seed-49de4af9/ringmaster/messagesb\x06proto3"
+	"\x0fGetTableRequest\"\"\n" +
+	"\n" +
+	"RingChange\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epochB.Z,github.com/seed-49de4af9/ringmaster/messagesb\x06proto3"
 
 var (
 	file_ring_proto_rawDescOnce sync.Once
@@ -203,17 +252,18 @@ func file_ring_proto_rawDescGZIP() []byte {
 	return file_ring_proto_rawDescData
 }
 
-var file_ring_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_ring_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_ring_proto_goTypes = []any{
 	(*RegisterMemberRequest)(nil), // 0: ringmaster.RegisterMemberRequest
 	(*AssignRequest)(nil),         // 1: ringmaster.AssignRequest
 	(*GetTableRequest)(nil),       // 2: ringmaster.GetTableRequest
-	(*Member)(nil),                // 3: ringmaster.Member
-	(*Assignment)(nil),            // 4: ringmaster.Assignment
+	(*RingChange)(nil),            // 3: ringmaster.RingChange
+	(*Member)(nil),                // 4: ringmaster.Member
+	(*Assignment)(nil),            // 5: ringmaster.Assignment
 }
 var file_ring_proto_depIdxs = []int32{
-	3, // 0: ringmaster.RegisterMemberRequest.member:type_name -> ringmaster.Member
-	4, // 1: ringmaster.AssignRequest.assignments:type_name -> ringmaster.Assignment
+	4, // 0: ringmaster.RegisterMemberRequest.member:type_name -> ringmaster.Member
+	5, // 1: ringmaster.AssignRequest.assignments:type_name -> ringmaster.Assignment
 	2, // [2:2] is the sub-list for method output_type
 	2, // [2:2] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
@@ -233,7 +283,7 @@ func file_ring_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ring_proto_rawDesc), len(file_ring_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -863,10 +863,12 @@ func (x *SnapshotAck) GetRefused() bool {
 
 // NodeReport tells the ring owner how the partitions of a node are.
 type NodeReport struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Member        *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Replicas      []*ReplicaReport       `protobuf:"bytes,3,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Member   *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Epoch    uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Replicas []*ReplicaReport       `protobuf:"bytes,3,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// The node is handing its masterships over, to leave or to restart.
+	Draining      bool `protobuf:"varint,4,opt,name=draining,proto3" json:"draining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -920,6 +922,13 @@ func (x *NodeReport) GetReplicas() []*ReplicaReport {
 		return x.Replicas
 	}
 	return nil
+}
+
+func (x *NodeReport) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
 }
 
 // ReplicaReport is one replica's own view.
@@ -1223,11 +1232,17 @@ func (x *BootstrapOffer) GetPlan() *BootstrapPlan {
 
 // BootstrapAnswer says whether the plan was accepted, durably.
 type BootstrapAnswer struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	ClusterId     string                 `protobuf:"bytes,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	Accepted      bool                   `protobuf:"varint,3,opt,name=accepted,proto3" json:"accepted,omitempty"`
-	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	NodeId string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// The cluster the node belongs to; empty if to none.
+	ClusterId string `protobuf:"bytes,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Accepted  bool   `protobuf:"varint,3,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	// Why not, for people, with the next step.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Cluster id of the plan that is answered.
+	Plan string `protobuf:"bytes,5,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Proposer of the other plan that the node accepted before.
+	HeldProposer  string `protobuf:"bytes,6,opt,name=held_proposer,json=heldProposer,proto3" json:"held_proposer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1290,6 +1305,129 @@ func (x *BootstrapAnswer) GetReason() string {
 	return ""
 }
 
+func (x *BootstrapAnswer) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *BootstrapAnswer) GetHeldProposer() string {
+	if x != nil {
+		return x.HeldProposer
+	}
+	return ""
+}
+
+// BootstrapAsk asks how the plan ended that a node accepted.
+type BootstrapAsk struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	NodeId string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Cluster id and proposer of the plan.
+	Plan          string `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	Proposer      string `protobuf:"bytes,3,opt,name=proposer,proto3" json:"proposer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BootstrapAsk) Reset() {
+	*x = BootstrapAsk{}
+	mi := &file_wire_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BootstrapAsk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BootstrapAsk) ProtoMessage() {}
+
+func (x *BootstrapAsk) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BootstrapAsk.ProtoReflect.Descriptor instead.
+func (*BootstrapAsk) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *BootstrapAsk) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *BootstrapAsk) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *BootstrapAsk) GetProposer() string {
+	if x != nil {
+		return x.Proposer
+	}
+	return ""
+}
+
+// BootstrapRelease says that the proposer gave its plan up for good, before
+// anybody formed a cluster by it: who accepted it is free again.
+type BootstrapRelease struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Cluster id of the plan.
+	Plan          string `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BootstrapRelease) Reset() {
+	*x = BootstrapRelease{}
+	mi := &file_wire_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BootstrapRelease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BootstrapRelease) ProtoMessage() {}
+
+func (x *BootstrapRelease) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BootstrapRelease.ProtoReflect.Descriptor instead.
+func (*BootstrapRelease) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *BootstrapRelease) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
 // BootstrapDone says that every member accepted.
 type BootstrapDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1300,7 +1438,7 @@ type BootstrapDone struct {
 
 func (x *BootstrapDone) Reset() {
 	*x = BootstrapDone{}
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1450,7 @@ func (x *BootstrapDone) String() string {
 func (*BootstrapDone) ProtoMessage() {}
 
 func (x *BootstrapDone) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1463,7 @@ func (x *BootstrapDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootstrapDone.ProtoReflect.Descriptor instead.
 func (*BootstrapDone) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{16}
+	return file_wire_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BootstrapDone) GetPlan() *BootstrapPlan {
@@ -1347,7 +1485,7 @@ type MasterAnnounce struct {
 
 func (x *MasterAnnounce) Reset() {
 	*x = MasterAnnounce{}
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1497,7 @@ func (x *MasterAnnounce) String() string {
 func (*MasterAnnounce) ProtoMessage() {}
 
 func (x *MasterAnnounce) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1510,7 @@ func (x *MasterAnnounce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterAnnounce.ProtoReflect.Descriptor instead.
 func (*MasterAnnounce) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{17}
+	return file_wire_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MasterAnnounce) GetMasters() []*Mastership {
@@ -1393,7 +1531,7 @@ type Mastership struct {
 
 func (x *Mastership) Reset() {
 	*x = Mastership{}
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1405,7 +1543,7 @@ func (x *Mastership) String() string {
 func (*Mastership) ProtoMessage() {}
 
 func (x *Mastership) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1418,7 +1556,7 @@ func (x *Mastership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mastership.ProtoReflect.Descriptor instead.
 func (*Mastership) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{18}
+	return file_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Mastership) GetPartition() uint64 {
@@ -1508,12 +1646,13 @@ const file_wire_proto_rawDesc = "" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\x04R\aattempt\x12\x16\n" +
 	"\x06number\x18\x05 \x01(\x04R\x06number\x12\x18\n" +
-	"\arefused\x18\x06 \x01(\bR\arefused\"\x85\x01\n" +
+	"\arefused\x18\x06 \x01(\bR\arefused\"\xa1\x01\n" +
 	"\n" +
 	"NodeReport\x12*\n" +
 	"\x06member\x18\x01 \x01(\v2\x12.ringmaster.MemberR\x06member\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x125\n" +
-	"\breplicas\x18\x03 \x03(\v2\x19.ringmaster.ReplicaReportR\breplicas\"\xf5\x01\n" +
+	"\breplicas\x18\x03 \x03(\v2\x19.ringmaster.ReplicaReportR\breplicas\x12\x1a\n" +
+	"\bdraining\x18\x04 \x01(\bR\bdraining\"\xf5\x01\n" +
 	"\rReplicaReport\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x04R\tpartition\x12\x1d\n" +
 	"\n" +
@@ -1534,13 +1673,21 @@ const file_wire_proto_rawDesc = "" +
 	"\n" +
 	"to_replica\x18\x02 \x01(\x04R\ttoReplica\"?\n" +
 	"\x0eBootstrapOffer\x12-\n" +
-	"\x04plan\x18\x01 \x01(\v2\x19.ringmaster.BootstrapPlanR\x04plan\"}\n" +
+	"\x04plan\x18\x01 \x01(\v2\x19.ringmaster.BootstrapPlanR\x04plan\"\xb6\x01\n" +
 	"\x0fBootstrapAnswer\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x02 \x01(\tR\tclusterId\x12\x1a\n" +
 	"\baccepted\x18\x03 \x01(\bR\baccepted\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\">\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04plan\x18\x05 \x01(\tR\x04plan\x12#\n" +
+	"\rheld_proposer\x18\x06 \x01(\tR\fheldProposer\"W\n" +
+	"\fBootstrapAsk\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
+	"\x04plan\x18\x02 \x01(\tR\x04plan\x12\x1a\n" +
+	"\bproposer\x18\x03 \x01(\tR\bproposer\"&\n" +
+	"\x10BootstrapRelease\x12\x12\n" +
+	"\x04plan\x18\x01 \x01(\tR\x04plan\">\n" +
 	"\rBootstrapDone\x12-\n" +
 	"\x04plan\x18\x01 \x01(\v2\x19.ringmaster.BootstrapPlanR\x04plan\"B\n" +
 	"\x0eMasterAnnounce\x120\n" +
@@ -1577,7 +1724,7 @@ func file_wire_proto_rawDescGZIP() []byte {
 }
 
 var file_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_wire_proto_goTypes = []any{
 	(Code)(0),                  // 0: ringmaster.Code
 	(*Call)(nil),               // 1: ringmaster.Call
@@ -1596,30 +1743,32 @@ var file_wire_proto_goTypes = []any{
 	(*TransferMastership)(nil), // 14: ringmaster.TransferMastership
 	(*BootstrapOffer)(nil),     // 15: ringmaster.BootstrapOffer
 	(*BootstrapAnswer)(nil),    // 16: ringmaster.BootstrapAnswer
-	(*BootstrapDone)(nil),      // 17: ringmaster.BootstrapDone
-	(*MasterAnnounce)(nil),     // 18: ringmaster.MasterAnnounce
-	(*Mastership)(nil),         // 19: ringmaster.Mastership
-	(*RequestID)(nil),          // 20: ringmaster.RequestID
-	(*Rejection)(nil),          // 21: ringmaster.Rejection
-	(*Member)(nil),             // 22: ringmaster.Member
-	(*Table)(nil),              // 23: ringmaster.Table
-	(*BootstrapPlan)(nil),      // 24: ringmaster.BootstrapPlan
+	(*BootstrapAsk)(nil),       // 17: ringmaster.BootstrapAsk
+	(*BootstrapRelease)(nil),   // 18: ringmaster.BootstrapRelease
+	(*BootstrapDone)(nil),      // 19: ringmaster.BootstrapDone
+	(*MasterAnnounce)(nil),     // 20: ringmaster.MasterAnnounce
+	(*Mastership)(nil),         // 21: ringmaster.Mastership
+	(*RequestID)(nil),          // 22: ringmaster.RequestID
+	(*Rejection)(nil),          // 23: ringmaster.Rejection
+	(*Member)(nil),             // 24: ringmaster.Member
+	(*Table)(nil),              // 25: ringmaster.Table
+	(*BootstrapPlan)(nil),      // 26: ringmaster.BootstrapPlan
 }
 var file_wire_proto_depIdxs = []int32{
-	20, // 0: ringmaster.Call.request:type_name -> ringmaster.RequestID
+	22, // 0: ringmaster.Call.request:type_name -> ringmaster.RequestID
 	0,  // 1: ringmaster.Reply.code:type_name -> ringmaster.Code
-	21, // 2: ringmaster.Reply.rejection:type_name -> ringmaster.Rejection
+	23, // 2: ringmaster.Reply.rejection:type_name -> ringmaster.Rejection
 	1,  // 3: ringmaster.CallBatch.calls:type_name -> ringmaster.Call
 	2,  // 4: ringmaster.ReplyBatch.replies:type_name -> ringmaster.Reply
 	5,  // 5: ringmaster.ReplyBatch.route:type_name -> ringmaster.Route
-	22, // 6: ringmaster.Route.members:type_name -> ringmaster.Member
+	24, // 6: ringmaster.Route.members:type_name -> ringmaster.Member
 	8,  // 7: ringmaster.SnapshotChunk.rows:type_name -> ringmaster.Row
-	22, // 8: ringmaster.NodeReport.member:type_name -> ringmaster.Member
+	24, // 8: ringmaster.NodeReport.member:type_name -> ringmaster.Member
 	11, // 9: ringmaster.NodeReport.replicas:type_name -> ringmaster.ReplicaReport
-	23, // 10: ringmaster.TableUpdate.table:type_name -> ringmaster.Table
-	24, // 11: ringmaster.BootstrapOffer.plan:type_name -> ringmaster.BootstrapPlan
-	24, // 12: ringmaster.BootstrapDone.plan:type_name -> ringmaster.BootstrapPlan
-	19, // 13: ringmaster.MasterAnnounce.masters:type_name -> ringmaster.Mastership
+	25, // 10: ringmaster.TableUpdate.table:type_name -> ringmaster.Table
+	26, // 11: ringmaster.BootstrapOffer.plan:type_name -> ringmaster.BootstrapPlan
+	26, // 12: ringmaster.BootstrapDone.plan:type_name -> ringmaster.BootstrapPlan
+	21, // 13: ringmaster.MasterAnnounce.masters:type_name -> ringmaster.Mastership
 	14, // [14:14] is the sub-list for method output_type
 	14, // [14:14] is the sub-list for method input_type
 	14, // [14:14] is the sub-list for extension type_name
@@ -1639,7 +1788,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
