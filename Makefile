@@ -9,9 +9,10 @@ BUF           := npx --yes @bufbuild/buf@1.75.0
 # The generator must be of the version that go.mod links.
 PROTOBUF      := $(shell $(GO) list -m -f '{{.Version}}' google.golang.org/protobuf 2>/dev/null)
 TMP           := $(CURDIR)/bin
-# sim: how many seeds, or the one to repeat.
+# sim: how many seeds, or the one to repeat, of which tests.
 SEEDS         ?= 200
 SEED          ?=
+SIM           ?= ^TestCluster
 # fuzz: how long each target runs.
 FUZZTIME      ?= 60s
 
@@ -74,7 +75,7 @@ fuzz: ## run each fuzz target for FUZZTIME
 	done
 
 sim: ## simulate whole clusters: SEEDS=200 of them, or SEED=n to repeat one
-	$(GO) test ./cluster/sim -count=1 -timeout 60m -v -run '^TestSeeds$$' $(if $(SEED),-seed=$(SEED),-seeds=$(SEEDS))
+	$(GO) test ./cluster/sim -count=1 -timeout 60m -v -run '$(SIM)' -args $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
 clean: ## remove what the targets above made
 	rm -rf bin

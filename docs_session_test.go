@@ -1,0 +1,190 @@
+package ringmaster_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// What a page's server and its commands may take on a slow machine.
+const (
+	readyWithin = 60 * time.Second
+	doneWithin  = 120 * time.Second
+)
+
+// A session is one bash, which runs the commands of one page.
+type session struct {
+	t       *testing.T
+	ports   freePorts
+	dir     string // output of the commands
+	bash    *exec.Cmd
+	in      io.Writer
+	replies *bufio.Scanner
+	count   int
+	// servers are the pids of what runs in the background, with the addresses
+	// that have to be ready before the next command.
+	servers []string
+	waitFor []string
+}
+
+// newSession starts a bash in dir, with the program first in its PATH.
+func newSession(t *testing.T, dir, bin string) *session {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Minute)
+	s := &session{t: t, ports: freePorts{}, dir: t.TempDir()}
+	home := "127.0.0.1:" + s.ports.in(t, "7420")
+	s.bash = exec.CommandContext(ctx, "bash", "--noprofile", "--norc", "-m")
+	s.bash.Dir = dir
+	s.bash.Env = append(os.Environ(),
+		"PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"),
+		"RINGMASTER_LISTEN="+home, "RINGMASTER_ADDR="+home, "NO_COLOR=1")
+	in, err := s.bash.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.bash.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.in, s.replies = in, bufio.NewScanner(out)
+	if err := s.bash.Start(); err != nil {
+		t.Fatalf("bash is needed to run the console blocks: %v", err)
+	}
+	t.Cleanup(func() {
+		s.stop()
+		in.Close()
+		if err := s.bash.Wait(); err != nil {
+			t.Errorf("the session ended with %v", err)
+		}
+		cancel()
+	})
+	return s
+}
+
+// ask has bash run a script that ends by printing one line.
+func (s *session) ask(script string) string {
+	s.t.Helper()
+	if _, err := io.WriteString(s.in, script+"\n"); err != nil {
+		s.t.Fatal(err)
+	}
+	if !s.replies.Scan() {
+		s.t.Fatalf("bash is gone: %v", s.replies.Err())
+	}
+	return s.replies.Text()
+}
+
+// run runs one command and holds it against what the page shows.
+func (s *session) run(c command) {
+	s.t.Helper()
+	s.count++
+	file := filepath.Join(s.dir, strconv.Itoa(s.count))
+	text := s.ports.in(s.t, c.text)
+	if c.server() {
+		pid := s.ask(fmt.Sprintf("{ %s\n} </dev/null >%s 2>&1 & echo $!", text, file))
+		s.servers = append(s.servers, pid)
+		s.waitFor = append(s.waitFor, s.listens(text))
+		s.await(c, "to print what is shown", readyWithin, func() bool { return c.matches(s.read(file)) }, file)
+		return
+	}
+	s.ready(c, file)
+	started := time.Now()
+	code := s.ask(fmt.Sprintf("{ %s\n} </dev/null >%s 2>&1; echo $?", text, file))
+	out := s.read(file)
+	if code != "0" {
+		s.t.Errorf("%s:%d: %s\nexit code %s; it printed:\n%s", c.page, c.line, c.text, code, out)
+	} else if !c.matches(out) {
+		s.t.Errorf("%s:%d: %s\nprinted:\n%s\nshown:\n%s", c.page, c.line, c.text, out, strings.Join(c.output, "\n"))
+	}
+	if took := time.Since(started); took > doneWithin {
+		s.t.Errorf("%s:%d: %s\ntook %v", c.page, c.line, c.text, took)
+	}
+}
+
+func (s *session) read(file string) string {
+	out, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.t.Fatal(err)
+	}
+	return s.ports.back(string(out))
+}
+
+var listenFlag = regexp.MustCompile(`--listen[ =](\S+)`)
+
+// listens is the address at which a server will answer.
+func (s *session) listens(text string) string {
+	if m := listenFlag.FindStringSubmatch(text); m != nil {
+		return m[1]
+	}
+	return "127.0.0.1:" + s.ports["7420"]
+}
+
+// ready waits until all servers started so far can serve: what a person does by
+// looking at the other terminal.
+func (s *session) ready(c command, file string) {
+	s.t.Helper()
+	for _, addr := range s.waitFor {
+		s.await(c, addr+" to be ready", readyWithin, func() bool { return answers(s.t, addr) }, file)
+	}
+	s.waitFor = nil
+}
+
+func answers(t *testing.T, addr string) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// await polls a condition until its deadline.
+func (s *session) await(c command, what string, within time.Duration, done func() bool, file string) {
+	s.t.Helper()
+	deadline := time.Now().Add(within)
+	for tick := time.NewTicker(20 * time.Millisecond); !done(); <-tick.C {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s:%d: %s\nwaited %v for %s; it printed:\n%s\nshown:\n%s",
+				c.page, c.line, c.text, within, what, s.read(file), strings.Join(c.output, "\n"))
+		}
+	}
+}
+
+// stop interrupts the servers, as Ctrl-C does, and wants them to end well.
+func (s *session) stop() {
+	for i, pid := range s.servers {
+		n, err := strconv.Atoi(pid)
+		if err != nil {
+			s.t.Errorf("bash gave the pid %q", pid)
+			continue
+		}
+		// The shell gave each background command a process group of its own.
+		if err := syscall.Kill(-n, syscall.SIGINT); err != nil && !errors.Is(err, syscall.ESRCH) {
+			s.t.Errorf("interrupt server %d: %v", i+1, err)
+		}
+	}
+	for i, pid := range s.servers {
+		if code := s.ask("wait " + pid + "; echo $?"); code != "0" {
+			s.t.Errorf("server %d of the page ended with exit code %s after Ctrl-C", i+1, code)
+		}
+	}
+	s.servers = nil
+}
