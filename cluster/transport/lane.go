@@ -78,6 +78,7 @@ func (p *peer) isUp() bool {
 
 // up marks the lane as connected.
 func (l *lane) up() {
+	l.queue.accept()
 	if l.kind == Fast {
 		l.peer.setState(peerUp, nil)
 	}

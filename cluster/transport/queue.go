@@ -165,6 +165,13 @@ func (q *queue) clear(refuse Reason) (dropped int) {
 	return dropped
 }
 
+// accept takes pushes again after clear refused them.
+func (q *queue) accept() {
+	q.mu.Lock()
+	q.refuse = 0
+	q.mu.Unlock()
+}
+
 // queued returns the bytes that wait or are being written.
 func (q *queue) queued() int {
 	q.mu.Lock()
