@@ -111,7 +111,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
-		return c, fmt.Errorf("Listen (--listen) %q is not host:port: %w", c.Listen, err)
+		return c, fmt.Errorf("cluster config: Listen (--listen) %q is not host:port: %w", c.Listen, err)
 	}
 	if c.PeerListen == "" {
 		c.PeerListen = withHost(host, DefaultPeerListen)
@@ -132,7 +132,10 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	return c, c.check()
+	if err := c.check(); err != nil {
+		return c, fmt.Errorf("cluster config: %w", err)
+	}
+	return c, nil
 }
 
 func setDefault[T int | time.Duration](field *T, value T) {
@@ -156,20 +159,18 @@ const (
 	expectMax     = 1000
 )
 
-func (c *Config) check() error {
+func (c Config) check() error {
 	for _, r := range []struct {
-		field       string
-		value, most int
+		field              string
+		value, least, most int
 	}{
-		{"Partitions (--partitions)", c.Partitions, partitionsMax},
-		{"Replicas (--replicas)", c.Replicas, replicasMax},
+		{"Partitions (--partitions)", c.Partitions, 1, partitionsMax},
+		{"Replicas (--replicas)", c.Replicas, 1, replicasMax},
+		{"Expect (--expect)", c.Expect, 0, expectMax},
 	} {
-		if r.value < 1 || r.value > r.most {
-			return fmt.Errorf("%s is %d; it must be between 1 and %d", r.field, r.value, r.most)
+		if r.value < r.least || r.value > r.most {
+			return fmt.Errorf("%s is %d; it must be between %d and %d", r.field, r.value, r.least, r.most)
 		}
-	}
-	if c.Expect < 0 || c.Expect > expectMax {
-		return fmt.Errorf("Expect (--expect) is %d; it must be between 0 and %d", c.Expect, expectMax)
 	}
 	if c.DrainTimeout < 0 || c.TickInterval < 0 {
 		return errors.New("DrainTimeout (--drain-timeout) and TickInterval must not be negative")
@@ -194,7 +195,7 @@ type listener struct {
 	lacks  string
 }
 
-func (c *Config) listeners() []listener {
+func (c Config) listeners() []listener {
 	return []listener{
 		{"Listen", "--listen", c.Listen, c.APITLS != nil, "a certificate (APITLS, --certs-dir)"},
 		{"PeerListen", "--peer-listen", c.PeerListen, c.PeerTLS != nil, "a certificate (PeerTLS, --certs-dir)"},
