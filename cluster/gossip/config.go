@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"time"
 )
 
@@ -134,9 +133,9 @@ func setDefault[T time.Duration | int](field *T, value T) {
 
 func (c *Config) check() error {
 	switch {
-	case c.NodeID == "" || len(c.NodeID) > nodeIDMax || strings.Contains(c.NodeID, "#"):
-		return fmt.Errorf("NodeID %q must have 1 to %d bytes and no #", c.NodeID, nodeIDMax)
-	case c.Name == "" || len(c.Name) > nameMax || strings.Contains(c.Name, "#"):
+	case !identityOK(c.NodeID, nodeIDMax):
+		return fmt.Errorf("NodeID %q must have 1 to %d bytes and no # or control character", c.NodeID, nodeIDMax)
+	case !identityOK(c.Name, nameMax):
 		return fmt.Errorf("Name %q must have 1 to %d bytes and no #; choose another with --name", c.Name, nameMax)
 	case c.Bind == "":
 		return errors.New("Bind is missing")
