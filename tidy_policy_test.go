@@ -30,6 +30,7 @@ var walls = []wall{
 	{"actors/replica", []string{"messages", "actors", "actors/fault", "actors/loop", "actors/ring", "actors/internal/call"}},
 	{"actors/coordinator", []string{"messages", "actors", "actors/fault", "actors/ring", "actors/internal/call"}},
 	{"actors/ringowner", []string{"messages", "actors", "actors/fault", "actors/ring", "actors/internal/call"}},
+	{"actors/bootstrap", []string{"messages", "actors", "actors/fault", "actors/ring", "actors/internal/call"}},
 	{"actors/node", []string{"messages", "actors", "actors/..."}},
 
 	{"cluster/gossip", []string{"messages", "actors/fault"}},
