@@ -150,10 +150,12 @@ func TestJoinAtRunTime(t *testing.T) {
 	if err := n2.Join("nonsense"); err == nil {
 		t.Error("an address without a port was taken")
 	}
-	if err := n2.Join(n1.Address()); err != nil {
+	_, port, _ := net.SplitHostPort(n1.Address())
+	if err := n2.Join("localhost:"+port, "no-such-host.invalid:1"); err != nil {
 		t.Error(err)
 	}
 	n1.awaitKind(t, Joined, "n2")
+	until(t, "the host without an address is a problem", func() bool { return n2.Problems()["no-such-host.invalid:1"] != nil })
 }
 
 func TestOtherClusterIsRefused(t *testing.T) {

@@ -1,11 +1,14 @@
 package gossip
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
-	"sort"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -62,12 +65,8 @@ func (g *Gossip) Join(addresses ...string) error {
 	}
 	g.mu.Lock()
 	for _, a := range addresses {
-		known := false
-		for _, j := range g.join {
-			known = known || j == a
-		}
-		if !known {
-			g.join = append(g.join[:len(g.join):len(g.join)], a)
+		if !slices.Contains(g.join, a) {
+			g.join = append(slices.Clip(g.join), a)
 		}
 	}
 	g.mu.Unlock()
@@ -90,15 +89,39 @@ func (g *Gossip) Problems() map[string]error {
 // missing returns the addresses, as ip:port, where no alive member is but one
 // should be: those to join, members known from elsewhere, and failed ones.
 func (g *Gossip) missing() []string {
+	here, wanted := g.wanted()
+	missing := map[string]bool{}
+	for address := range wanted {
+		found, err := g.resolve(address)
+		if err != nil {
+			g.note(address, fmt.Errorf("join %s: %w", address, err))
+			continue
+		}
+		// A host with many addresses is found as soon as one member is: the others
+		// are known through it, or are other faces of the same one.
+		if slices.ContainsFunc(found, func(a string) bool { return here[a] }) {
+			for _, a := range append(found, address) {
+				g.note(a, nil)
+			}
+			continue
+		}
+		for _, a := range found {
+			missing[a] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(missing))
+}
+
+// wanted returns where alive members are, and where some should be.
+func (g *Gossip) wanted() (here, wanted map[string]bool) {
 	known := g.config.Known()
 	g.mu.Lock()
+	defer g.mu.Unlock()
+	here, wanted = map[string]bool{}, map[string]bool{}
 	if g.directory.self.leaving {
-		g.mu.Unlock()
-		return nil
+		return here, wanted
 	}
-	join := g.join
-	here, alive := map[string]bool{}, map[string]bool{}
-	wanted := map[string]bool{}
+	alive := map[string]bool{}
 	for _, m := range g.directory.list() {
 		switch m.State {
 		case Alive:
@@ -107,34 +130,40 @@ func (g *Gossip) missing() []string {
 			wanted[m.GossipAddress] = true
 		}
 	}
-	g.mu.Unlock()
 	for _, k := range known {
 		if !alive[k.NodeID] && k.GossipAddress != "" {
 			wanted[k.GossipAddress] = true
 		}
 	}
-	for _, address := range join {
+	for _, address := range g.join {
 		wanted[address] = true
 	}
-	resolved := map[string]bool{}
-	for address := range wanted {
-		a, err := net.ResolveTCPAddr("tcp", address)
-		switch {
-		case err != nil:
-			g.note(address, fmt.Errorf("join %s: %w", address, err))
-		case here[a.String()]:
-			g.note(address, nil)
-			g.note(a.String(), nil)
-		default:
-			resolved[a.String()] = true
-		}
+	return here, wanted
+}
+
+// resolve returns the addresses of host:port as ip:port.
+func (g *Gossip) resolve(address string) ([]string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
 	}
-	list := make([]string, 0, len(resolved))
-	for a := range resolved {
-		list = append(list, a)
+	if net.ParseIP(host) != nil {
+		return []string{address}, nil
 	}
-	sort.Strings(list)
-	return list
+	ctx, cancel := context.WithTimeout(g.ctx, g.config.StreamTimeout)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	number, err := net.DefaultResolver.LookupPort(ctx, "tcp", port)
+	if err != nil {
+		return nil, err
+	}
+	for i, ip := range ips {
+		ips[i] = net.JoinHostPort(ip, strconv.Itoa(number))
+	}
+	return ips, nil
 }
 
 // tryJoin exchanges all state with whoever is at an address.
