@@ -224,7 +224,9 @@ type Turn struct {
 	Rejection *Rejection `protobuf:"bytes,8,opt,name=rejection,proto3" json:"rejection,omitempty"`
 	// Digest of kind, key, method and payload; a second request under the same
 	// idempotency key with another digest is refused.
-	Digest        uint64 `protobuf:"fixed64,9,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest uint64 `protobuf:"fixed64,9,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Number of turns that changed the state of the actor, this one included.
+	Version       uint64 `protobuf:"varint,20,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -318,6 +320,13 @@ func (x *Turn) GetRejection() *Rejection {
 func (x *Turn) GetDigest() uint64 {
 	if x != nil {
 		return x.Digest
+	}
+	return 0
+}
+
+func (x *Turn) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
 	}
 	return 0
 }
@@ -1339,7 +1348,7 @@ const file_log_proto_rawDesc = "" +
 	"\x05Entry\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12&\n" +
-	"\x05turns\x18\x03 \x03(\v2\x10.ringmaster.TurnR\x05turns\"\xb8\x02\n" +
+	"\x05turns\x18\x03 \x03(\v2\x10.ringmaster.TurnR\x05turns\"\xd2\x02\n" +
 	"\x04Turn\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x16\n" +
@@ -1349,7 +1358,8 @@ const file_log_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\v2\x17.ringmaster.StateChangeR\x05state\x12\x14\n" +
 	"\x05reply\x18\a \x01(\fR\x05reply\x123\n" +
 	"\trejection\x18\b \x01(\v2\x15.ringmaster.RejectionR\trejection\x12\x16\n" +
-	"\x06digest\x18\t \x01(\x06R\x06digestJ\x04\b\n" +
+	"\x06digest\x18\t \x01(\x06R\x06digest\x12\x18\n" +
+	"\aversion\x18\x14 \x01(\x04R\aversionJ\x04\b\n" +
 	"\x10\x14\"Q\n" +
 	"\vStateChange\x12\x16\n" +
 	"\x05whole\x18\x01 \x01(\fH\x00R\x05whole\x12\x1a\n" +

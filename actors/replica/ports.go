@@ -15,9 +15,19 @@ type Store interface {
 	// an error, which it returns. Key and value are valid during visit only.
 	// The rows are of one moment, whatever is written meanwhile.
 	Scan(from, to []byte, visit func(key, value []byte) error) error
+	// Snapshot returns an unchanging view of the rows; close it soon.
+	Snapshot() Snapshot
 	// Submit queues a write and returns at once. It may be called from any
 	// goroutine; calls from one goroutine keep their order.
 	Submit(w *Write)
+}
+
+// Snapshot is an unchanging view of a Store.
+type Snapshot interface {
+	Get(key []byte) (value []byte, found bool, err error)
+	// Scan is Store's Scan.
+	Scan(from, to []byte, visit func(key, value []byte) error) error
+	Close() error
 }
 
 // Write is one atomic change of the store. The store owns it and the bytes it
