@@ -25,7 +25,7 @@ const (
 )
 
 // RequestID numbers one request of one client session, so that a retry on any
-// node, at any time within the session's life, is recognised.
+// node, at any time within the session's life, is recognized.
 type RequestID struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 16 random bytes, chosen by the client once. Empty means: not numbered.
