@@ -137,7 +137,7 @@ func literal(text string) string {
 
 // matches tells whether real output begins with what is shown and, unless it
 // comes from a server, ends there too.
-func (c command) matches(real string) bool {
+func (c command) matches(got string) bool {
 	shown := c.output
 	for len(shown) > 0 && shown[len(shown)-1] == "" {
 		shown = shown[:len(shown)-1]
@@ -145,11 +145,11 @@ func (c command) matches(real string) bool {
 	if len(shown) == 0 {
 		return true
 	}
-	if real != "" && !strings.HasSuffix(real, "\n") {
-		real += "\n"
+	if got != "" && !strings.HasSuffix(got, "\n") {
+		got += "\n"
 	}
-	at := pattern(shown).FindStringIndex(real)
-	return at != nil && (c.server() || shown[len(shown)-1] == "..." || strings.TrimSpace(real[at[1]:]) == "")
+	at := pattern(shown).FindStringIndex(got)
+	return at != nil && (c.server() || shown[len(shown)-1] == "..." || strings.TrimSpace(got[at[1]:]) == "")
 }
 
 // pages are the documents whose blocks are run.
@@ -181,8 +181,8 @@ func (f freePorts) in(t *testing.T, text string) string {
 
 // back shows the ports that the page shows.
 func (f freePorts) back(text string) string {
-	for shown, real := range f {
-		text = strings.ReplaceAll(text, real, shown)
+	for shown, free := range f {
+		text = strings.ReplaceAll(text, free, shown)
 	}
 	return text
 }
