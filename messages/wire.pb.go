@@ -616,8 +616,10 @@ type SnapshotChunk struct {
 	Number uint64 `protobuf:"varint,7,opt,name=number,proto3" json:"number,omitempty"`
 	Last   bool   `protobuf:"varint,8,opt,name=last,proto3" json:"last,omitempty"`
 	Rows   []*Row `protobuf:"bytes,9,rep,name=rows,proto3" json:"rows,omitempty"`
-	// Only in the last chunk: the raft message that installs it.
-	RaftMessage   []byte `protobuf:"bytes,10,opt,name=raft_message,json=raftMessage,proto3" json:"raft_message,omitempty"`
+	// Only in the last chunk: the raft message that installs it, and the applied
+	// row of the rows.
+	RaftMessage   []byte      `protobuf:"bytes,10,opt,name=raft_message,json=raftMessage,proto3" json:"raft_message,omitempty"`
+	Applied       *AppliedRow `protobuf:"bytes,11,opt,name=applied,proto3" json:"applied,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -718,6 +720,13 @@ func (x *SnapshotChunk) GetRows() []*Row {
 func (x *SnapshotChunk) GetRaftMessage() []byte {
 	if x != nil {
 		return x.RaftMessage
+	}
+	return nil
+}
+
+func (x *SnapshotChunk) GetApplied() *AppliedRow {
+	if x != nil {
+		return x.Applied
 	}
 	return nil
 }
@@ -1622,7 +1631,7 @@ const file_wire_proto_rawDesc = "" +
 	"\amasters\x18\x05 \x03(\tR\amasters\x12\x17\n" +
 	"\anode_id\x18\x06 \x01(\tR\x06nodeId\"#\n" +
 	"\tRaftBatch\x12\x16\n" +
-	"\x06frames\x18\x01 \x01(\fR\x06frames\"\xa7\x02\n" +
+	"\x06frames\x18\x01 \x01(\fR\x06frames\"\xd9\x02\n" +
 	"\rSnapshotChunk\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x04R\tpartition\x12!\n" +
 	"\ffrom_replica\x18\x02 \x01(\x04R\vfromReplica\x12\x1d\n" +
@@ -1635,7 +1644,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x04last\x18\b \x01(\bR\x04last\x12#\n" +
 	"\x04rows\x18\t \x03(\v2\x0f.ringmaster.RowR\x04rows\x12!\n" +
 	"\fraft_message\x18\n" +
-	" \x01(\fR\vraftMessage\"-\n" +
+	" \x01(\fR\vraftMessage\x120\n" +
+	"\aapplied\x18\v \x01(\v2\x16.ringmaster.AppliedRowR\aapplied\"-\n" +
 	"\x03Row\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\"\xac\x01\n" +
@@ -1751,8 +1761,9 @@ var file_wire_proto_goTypes = []any{
 	(*RequestID)(nil),          // 22: ringmaster.RequestID
 	(*Rejection)(nil),          // 23: ringmaster.Rejection
 	(*Member)(nil),             // 24: ringmaster.Member
-	(*Table)(nil),              // 25: ringmaster.Table
-	(*BootstrapPlan)(nil),      // 26: ringmaster.BootstrapPlan
+	(*AppliedRow)(nil),         // 25: ringmaster.AppliedRow
+	(*Table)(nil),              // 26: ringmaster.Table
+	(*BootstrapPlan)(nil),      // 27: ringmaster.BootstrapPlan
 }
 var file_wire_proto_depIdxs = []int32{
 	22, // 0: ringmaster.Call.request:type_name -> ringmaster.RequestID
@@ -1763,17 +1774,18 @@ var file_wire_proto_depIdxs = []int32{
 	5,  // 5: ringmaster.ReplyBatch.route:type_name -> ringmaster.Route
 	24, // 6: ringmaster.Route.members:type_name -> ringmaster.Member
 	8,  // 7: ringmaster.SnapshotChunk.rows:type_name -> ringmaster.Row
-	24, // 8: ringmaster.NodeReport.member:type_name -> ringmaster.Member
-	11, // 9: ringmaster.NodeReport.replicas:type_name -> ringmaster.ReplicaReport
-	25, // 10: ringmaster.TableUpdate.table:type_name -> ringmaster.Table
-	26, // 11: ringmaster.BootstrapOffer.plan:type_name -> ringmaster.BootstrapPlan
-	26, // 12: ringmaster.BootstrapDone.plan:type_name -> ringmaster.BootstrapPlan
-	21, // 13: ringmaster.MasterAnnounce.masters:type_name -> ringmaster.Mastership
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	25, // 8: ringmaster.SnapshotChunk.applied:type_name -> ringmaster.AppliedRow
+	24, // 9: ringmaster.NodeReport.member:type_name -> ringmaster.Member
+	11, // 10: ringmaster.NodeReport.replicas:type_name -> ringmaster.ReplicaReport
+	26, // 11: ringmaster.TableUpdate.table:type_name -> ringmaster.Table
+	27, // 12: ringmaster.BootstrapOffer.plan:type_name -> ringmaster.BootstrapPlan
+	27, // 13: ringmaster.BootstrapDone.plan:type_name -> ringmaster.BootstrapPlan
+	21, // 14: ringmaster.MasterAnnounce.masters:type_name -> ringmaster.Mastership
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }

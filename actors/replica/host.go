@@ -26,9 +26,11 @@ type Host struct {
 	peers []*peer
 	write *Write
 	dones []*appended
-	// unacked counts the writes whose Done is still to come.
-	unacked int
-	failed  bool
+	// submitted and acked number the writes. A replica that comes back on this
+	// node first waits for those of its former life: it reads what is written.
+	submitted, acked uint64
+	waiting          []*Replica
+	failed           bool
 }
 
 // peer is what waits for the end of the pass to go to one node.
@@ -51,8 +53,9 @@ type appended struct {
 
 // passDone tells the inbox that a write is durable.
 type passDone struct {
-	dones []*appended
-	err   error
+	dones  []*appended
+	number uint64 // of the write; 0 where none was waited for
+	err    error
 }
 
 // NewHost returns the host of a node's replicas; the node then spawns Inbox under
@@ -107,7 +110,9 @@ func (h *Host) batch(m *messages.RaftBatch) {
 }
 
 func (h *Host) durable(d *passDone) {
-	h.unacked--
+	if d.number > 0 {
+		h.acked = d.number
+	}
 	if d.err != nil {
 		h.failed = true
 		h.cfg.Fatal(d.err)
@@ -120,6 +125,21 @@ func (h *Host) durable(d *passDone) {
 		a.r.done = append(a.r.done, a)
 		a.r.wake()
 	}
+	for _, r := range h.waiting {
+		h.cfg.System.Root.Send(r.pid, &mayLoad{})
+	}
+	h.waiting = nil
+}
+
+// mayLoad tells a waiting replica that a write is done.
+type mayLoad struct{}
+
+// newestWrite is the number of the newest write that is or will be submitted.
+func (h *Host) newestWrite() uint64 {
+	if h.write != nil {
+		return h.submitted + 1
+	}
+	return h.submitted
 }
 
 // send puts a message into the frame of the node that holds the replica it is
@@ -185,7 +205,6 @@ func (h *Host) submit() {
 	h.write, h.dones = nil, nil
 	if fault.Planted(h.cfg.Faults, "ack-before-fsync") {
 		w.Sync = false
-		h.unacked++
 		h.cfg.System.Root.Send(h.inbox, &passDone{dones: d.dones})
 		d = &passDone{}
 	}
@@ -194,7 +213,8 @@ func (h *Host) submit() {
 		d.err = err
 		system.Root.Send(inbox, d)
 	}
-	h.unacked++
+	h.submitted++
+	d.number = h.submitted
 	fault.Here(h.cfg.Faults, "replica.beforeSubmit")
 	h.cfg.Store.Submit(w)
 	fault.Here(h.cfg.Faults, "replica.afterSubmit")

@@ -63,6 +63,7 @@ type Replica struct {
 	parting bool
 	stopped bool
 
+	loadAfter uint64 // number of the write after which the replica may load
 	tick      uint64
 	sentEmpty map[uint64]uint64 // tick of the last empty append, by replica id
 	campaign  uint64            // tick at which to stand for election; 0: not planned
@@ -112,6 +113,9 @@ func newReplica(h *Host, row *messages.ReplicaRow) *Replica {
 
 // Receive implements actor.Actor.
 func (r *Replica) Receive(ctx actor.Context) {
+	if r.rn == nil && !r.beforeLoad(ctx) {
+		return
+	}
 	switch m := ctx.Message().(type) {
 	case *wakeup:
 		r.work()
@@ -149,8 +153,37 @@ func (r *Replica) Receive(ctx actor.Context) {
 	}
 }
 
+// beforeLoad deals with messages to a replica that is not loaded yet; true lets
+// the message through.
+func (r *Replica) beforeLoad(ctx actor.Context) bool {
+	switch m := ctx.Message().(type) {
+	case *mayLoad:
+		r.tryLoad()
+	case *call.Request:
+		m.Answer(&messages.Reply{Code: messages.Code_CODE_NOT_MASTER, Partition: r.partition})
+	case *Report:
+		m.Reply(&messages.ReplicaReport{Partition: r.partition, ReplicaId: r.id, Role: "loading"})
+	case *actor.Started, *actor.Stopping, *actor.Restarting:
+		return true
+	}
+	return false
+}
+
 func (r *Replica) start(ctx actor.Context) {
 	r.pid = ctx.Self()
+	r.loadAfter = r.host.newestWrite()
+	r.tryLoad()
+}
+
+// tryLoad loads the replica once the writes of its former life are done.
+func (r *Replica) tryLoad() {
+	if r.rn != nil || r.stopped {
+		return
+	}
+	if r.host.acked < r.loadAfter {
+		r.host.waiting = append(r.host.waiting, r)
+		return
+	}
 	if err := r.load(); err != nil {
 		panic(err)
 	}

@@ -18,6 +18,7 @@ type outgoing struct {
 	to      uint64
 	view    Snapshot
 	message *pb.Message
+	applied *messages.AppliedRow
 	attempt uint64
 	next    uint64 // number of the next piece
 	acked   uint64
@@ -34,6 +35,7 @@ type incoming struct {
 	next    uint64
 	bytes   int
 	rows    []*messages.Row
+	applied *messages.AppliedRow
 	ready   bool
 }
 
@@ -63,7 +65,7 @@ func (r *Replica) startSnapshot(m *pb.Message) {
 	}}
 	from, _ := span(prefixRows, r.partition)
 	r.outgoing[m.GetTo()] = &outgoing{
-		to: m.GetTo(), view: view, message: m, from: from, touched: r.tick, attempt: r.host.cfg.Rand.Uint64(),
+		to: m.GetTo(), view: view, message: m, applied: applied, from: from, touched: r.tick, attempt: r.host.cfg.Rand.Uint64(),
 	}
 	r.sendPieces(r.outgoing[m.GetTo()])
 }
@@ -122,7 +124,7 @@ func (r *Replica) piece(o *outgoing) (*messages.SnapshotChunk, error) {
 	}
 	o.next++
 	if err == nil {
-		c.Last = true
+		c.Last, c.Applied = true, o.applied
 		if c.RaftMessage, err = proto.Marshal(o.message); err != nil {
 			return nil, err
 		}
@@ -200,12 +202,13 @@ func (r *Replica) chunk(c *messages.SnapshotChunk) {
 func (r *Replica) complete(c *messages.SnapshotChunk, in *incoming) bool {
 	m := &pb.Message{}
 	if err := proto.Unmarshal(c.GetRaftMessage(), m); err != nil || m.GetType() != pb.MsgSnap ||
-		m.GetSnapshot().GetMetadata().GetIndex() != in.index || m.GetFrom() != in.from || m.GetTo() != r.id {
+		m.GetSnapshot().GetMetadata().GetIndex() != in.index || m.GetFrom() != in.from || m.GetTo() != r.id ||
+		c.GetApplied().GetIndex() != in.index {
 		r.incoming = nil
 		r.ackChunk(c, true)
 		return false
 	}
-	in.ready = true
+	in.ready, in.applied = true, c.GetApplied()
 	r.step(m)
 	r.ready()
 	r.incoming = nil // installed, or not wanted by raft
@@ -231,7 +234,7 @@ func (r *Replica) installSnapshot(ops []Op, s *pb.Snapshot) []Op {
 	for _, row := range in.rows {
 		ops = append(ops, Op{Kind: Put, Key: append(partitionKey(prefixRows, r.partition), row.GetKey()...), Value: row.GetValue()})
 	}
-	base := withConfState(&messages.AppliedRow{Index: meta.GetIndex(), Term: meta.GetTerm(), Time: r.rows.base.GetTime()}, meta.GetConfState())
+	base := withConfState(in.applied, meta.GetConfState())
 	ops = append(ops,
 		put(metaKey(r.partition, rowApplied), base),
 		put(metaKey(r.partition, rowTruncated), &messages.TruncatedRow{Index: meta.GetIndex(), Term: meta.GetTerm()}))
