@@ -1,0 +1,346 @@
+package node
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sort"
+	"testing"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/seed-49de4af9/ringmaster/actors"
+	"github.com/seed-49de4af9/ringmaster/actors/loop"
+	"github.com/seed-49de4af9/ringmaster/actors/replica"
+	"github.com/seed-49de4af9/ringmaster/examples/counter/counterpb"
+	"github.com/seed-49de4af9/ringmaster/messages"
+)
+
+// memory is a disk without delays; writes are done when the world says so.
+type memory struct {
+	rows     map[string][]byte
+	queue    []*replica.Write
+	identity *messages.Identity
+}
+
+func (m *memory) Get(key []byte) ([]byte, bool, error) {
+	v, ok := m.rows[string(key)]
+	return bytes.Clone(v), ok, nil
+}
+
+func (m *memory) Scan(from, to []byte, visit func(key, value []byte) error) error {
+	keys := make([]string, 0, len(m.rows))
+	for k := range m.rows {
+		if k >= string(from) && k < string(to) {
+			keys = append(keys, k)
+		}
+	}
+	sort.Strings(keys)
+	for _, k := range keys {
+		if err := visit([]byte(k), m.rows[k]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *memory) Snapshot() replica.Snapshot {
+	c := &memory{rows: map[string][]byte{}}
+	for k, v := range m.rows {
+		c.rows[k] = v
+	}
+	return view{c}
+}
+
+type view struct{ *memory }
+
+func (view) Close() error { return nil }
+
+func (m *memory) Submit(w *replica.Write) { m.queue = append(m.queue, w) }
+
+func (m *memory) Identity() *messages.Identity { return m.identity }
+
+func (m *memory) SubmitIdentity(update func(*messages.Identity), done func(error), with ...replica.Op) {
+	m.Submit(&replica.Write{Ops: with, Done: func(err error) {
+		id := proto.CloneOf(m.identity)
+		update(id)
+		m.identity = id
+		done(err)
+	}})
+}
+
+func (m *memory) sync() bool {
+	queue := m.queue
+	m.queue = nil
+	for _, w := range queue {
+		for _, op := range w.Ops {
+			switch op.Kind {
+			case replica.Put:
+				m.rows[string(op.Key)] = bytes.Clone(op.Value)
+			case replica.Delete:
+				delete(m.rows, string(op.Key))
+			case replica.DeleteRange:
+				for k := range m.rows {
+					if k >= string(op.Key) && k < string(op.Value) {
+						delete(m.rows, k)
+					}
+				}
+			}
+		}
+		if w.Done != nil {
+			w.Done(nil)
+		}
+	}
+	return len(queue) > 0
+}
+
+// world is a few nodes whose messages arrive at once and whose disks are as fast.
+type world struct {
+	t     *testing.T
+	now   int64
+	nodes map[string]*member
+	order []string
+}
+
+type member struct {
+	node   *Node
+	system *actor.ActorSystem
+	loop   *loop.Loop
+	disk   *memory
+	down   bool
+	events []replica.Event
+}
+
+// wire delivers to the actors of another node.
+type wire struct {
+	w  *world
+	to string
+}
+
+func (p wire) SendUserMessage(pid *actor.PID, message any) {
+	m := p.w.nodes[p.to]
+	if m == nil || m.down {
+		return
+	}
+	if process, ok := m.system.ProcessRegistry.GetLocal(pid.GetId()); ok {
+		process.SendUserMessage(pid, message)
+	}
+}
+func (wire) SendSystemMessage(*actor.PID, any) {}
+func (wire) Stop(*actor.PID)                   {}
+
+func newWorld(t *testing.T, n int) *world {
+	t.Helper()
+	w := &world{t: t, now: 1e18, nodes: map[string]*member{}}
+	for i := range n {
+		w.order = append(w.order, fmt.Sprintf("N%d", i+1))
+	}
+	for _, id := range w.order {
+		w.nodes[id] = &member{disk: &memory{rows: map[string][]byte{}, identity: &messages.Identity{NodeId: id, Name: "n" + id[1:]}}}
+		w.start(id, n)
+	}
+	for _, id := range w.order {
+		for _, other := range w.order {
+			w.nodes[id].node.MemberEvent(Gossip{Member: w.nodes[other].node.cfg.Self, Expect: uint32(n)})
+			if id != other {
+				w.nodes[id].node.PeerEvent(other, true)
+			}
+		}
+	}
+	return w
+}
+
+var add = actors.NewCommand[*counterpb.AddRequest, *counterpb.Count]("counter", "Add")
+var get = actors.NewQuery[*counterpb.GetRequest, *counterpb.Count]("counter", "Get")
+
+func counter() *actors.Behavior {
+	return actors.Define("counter",
+		actors.On(add, func(tx *actors.Tx[*counterpb.Counter], m *counterpb.AddRequest) (*counterpb.Count, error) {
+			if m.GetDelta() == 666 {
+				panic("evil delta")
+			}
+			tx.State.Value += m.GetDelta()
+			return &counterpb.Count{Value: tx.State.GetValue()}, nil
+		}),
+		actors.Read(get, func(v actors.View[*counterpb.Counter], _ *counterpb.GetRequest) (*counterpb.Count, error) {
+			return &counterpb.Count{Value: v.State.GetValue()}, nil
+		}))
+}
+
+func quietSystem() *actor.ActorSystem {
+	return actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }))
+}
+
+func (w *world) start(id string, n int) {
+	w.t.Helper()
+	m := w.nodes[id]
+	m.system, m.loop, m.down = quietSystem(), loop.New(), false
+	m.system.ProcessRegistry.Address = id
+	m.system.ProcessRegistry.RegisterAddressResolver(func(pid *actor.PID) (actor.Process, bool) {
+		return wire{w, pid.GetAddress()}, true
+	})
+	node, err := Start(Config{
+		System: m.system, Loop: m.loop, Self: &messages.Member{NodeId: id, Name: "n" + id[1:]}, Store: m.disk, Identities: m.disk,
+		Behaviors: []*actors.Behavior{counter()}, Clock: func() int64 { return w.now }, Seed: uint64(len(w.order)) + uint64(w.now) + uint64(id[1]),
+		Expect: uint32(n), Partitions: 4, Replication: 3, Logger: slog.New(slog.DiscardHandler),
+		Fatal:    func(err error) { w.t.Errorf("node %s: %v", id, err) },
+		Observer: Observer{Replica: func(e replica.Event) { m.events = append(m.events, e) }},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	m.node = node
+}
+
+// settle runs everybody until nothing is left to do.
+func (w *world) settle() {
+	for busy := true; busy; {
+		busy = false
+		for _, id := range w.order {
+			m := w.nodes[id]
+			if m.down {
+				continue
+			}
+			m.loop.Drain(nil)
+			busy = m.disk.sync() || busy
+		}
+		for _, id := range w.order {
+			if !w.nodes[id].down {
+				w.nodes[id].loop.Drain(nil)
+			}
+		}
+	}
+}
+
+func (w *world) ticks(n int) {
+	for range n {
+		w.now += 50e6
+		for _, id := range w.order {
+			if !w.nodes[id].down {
+				w.nodes[id].node.Tick()
+			}
+		}
+		w.settle()
+	}
+}
+
+// until ticks until the condition holds.
+func (w *world) until(what string, holds func() bool) {
+	w.t.Helper()
+	for range 400 {
+		if holds() {
+			return
+		}
+		w.ticks(1)
+	}
+	w.t.Fatalf("not within 20 s: %s", what)
+}
+
+func (w *world) call(at, key, method string, m proto.Message, id *messages.RequestID) *messages.Reply {
+	w.t.Helper()
+	payload, err := proto.Marshal(m)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var reply *messages.Reply
+	w.nodes[at].node.Submit(&messages.Call{Id: 1, Kind: "counter", Key: key, Method: method, Payload: payload, Request: id, Query: method == "Get"},
+		func(r *messages.Reply) { reply = r })
+	w.settle()
+	w.until("a reply", func() bool { return reply != nil })
+	return reply
+}
+
+func (w *world) count(at, key string) int64 {
+	w.t.Helper()
+	return w.value(w.call(at, key, "Get", &counterpb.GetRequest{}, nil))
+}
+
+func (w *world) value(r *messages.Reply) int64 {
+	w.t.Helper()
+	c := &counterpb.Count{}
+	if err := proto.Unmarshal(r.GetPayload(), c); err != nil || r.GetCode() != messages.Code_CODE_OK {
+		w.t.Fatalf("reply %v, %v", r, err)
+	}
+	return c.GetValue()
+}
+
+func (w *world) mastered() bool {
+	for _, id := range w.order {
+		r := w.nodes[id].node.Route()
+		if !w.nodes[id].down && (len(r.GetMasters()) != 5 || slices.Contains(r.GetMasters(), "")) {
+			return false
+		}
+	}
+	return true
+}
+
+func TestThreeNodes(t *testing.T) {
+	w := newWorld(t, 3)
+	w.until("a formed cluster with a master for each partition", w.mastered)
+	for i := range 30 {
+		key := fmt.Sprintf("k%d", i%10)
+		if got, want := w.value(w.call(w.order[i%3], key, "Add", &counterpb.AddRequest{Delta: 1}, nil)), int64(i/10+1); got != want {
+			t.Fatalf("add %d to %s: %d, want %d", i, key, got, want)
+		}
+	}
+	if got := w.count("N2", "k3"); got != 3 {
+		t.Errorf("k3 is %d, want 3", got)
+	}
+
+	id := &messages.RequestID{Client: []byte("0123456789abcdef"), Sequence: 1, LowWater: 1}
+	first := w.call("N1", "k3", "Add", &counterpb.AddRequest{Delta: 5}, id)
+	again := w.call("N3", "k3", "Add", &counterpb.AddRequest{Delta: 5}, proto.CloneOf(id))
+	if w.value(first) != 8 || w.value(again) != 8 || !again.GetReplayed() {
+		t.Errorf("first %v, again %v", first, again)
+	}
+	if r := w.call("N1", "k3", "Add", &counterpb.AddRequest{Delta: 666}, nil); r.GetCode() != messages.Code_CODE_FAILED {
+		t.Errorf("a panic gave %v", r)
+	}
+	if got := w.count("N1", "k3"); got != 8 {
+		t.Errorf("k3 is %d after a panic, want 8", got)
+	}
+
+	// One dies with all it masters; the others go on, and it comes back.
+	w.nodes["N1"].down = true
+	for _, other := range []string{"N2", "N3"} {
+		w.nodes[other].node.PeerEvent("N1", false)
+	}
+	if got := w.value(w.call("N2", "k3", "Add", &counterpb.AddRequest{Delta: 1}, nil)); got != 9 {
+		t.Errorf("k3 is %d after the death of a node, want 9", got)
+	}
+	w.ticks(60)
+	w.start("N1", 3)
+	for _, other := range []string{"N2", "N3"} {
+		w.nodes[other].node.PeerEvent("N1", true)
+		w.nodes["N1"].node.PeerEvent(other, true)
+	}
+	w.until("masters everywhere", w.mastered)
+	w.until("an even spread of masters", func() bool {
+		return slices.Contains(w.nodes["N2"].node.Route().GetMasters(), "N1")
+	})
+
+	// All of them at once.
+	for _, n := range w.order {
+		w.nodes[n].disk.queue = nil
+		w.start(n, 3)
+	}
+	for _, n := range w.order {
+		for _, other := range w.order {
+			if n != other {
+				w.nodes[n].node.PeerEvent(other, true)
+			}
+		}
+	}
+	w.until("masters everywhere", w.mastered)
+	if got := w.count("N3", "k3"); got != 9 {
+		t.Errorf("k3 is %d after the restart of all, want 9", got)
+	}
+	drained := false
+	w.nodes["N2"].node.Drain(func() { drained = true })
+	w.until("a drained node", func() bool { return drained })
+	stopped := false
+	w.nodes["N2"].node.Stop(func() { stopped = true })
+	w.until("a stopped node", func() bool { return stopped })
+}
