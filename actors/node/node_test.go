@@ -98,10 +98,11 @@ func (m *memory) sync() bool {
 
 // world is a few nodes whose messages arrive at once and whose disks are as fast.
 type world struct {
-	t     *testing.T
-	now   int64
-	nodes map[string]*member
-	order []string
+	t      *testing.T
+	now    int64
+	nodes  map[string]*member
+	order  []string
+	limits replica.Limits
 }
 
 type member struct {
@@ -131,9 +132,9 @@ func (p wire) SendUserMessage(pid *actor.PID, message any) {
 func (wire) SendSystemMessage(*actor.PID, any) {}
 func (wire) Stop(*actor.PID)                   {}
 
-func newWorld(t *testing.T, n int) *world {
+func newWorld(t *testing.T, n int, limits replica.Limits) *world {
 	t.Helper()
-	w := &world{t: t, now: 1e18, nodes: map[string]*member{}}
+	w := &world{t: t, now: 1e18, nodes: map[string]*member{}, limits: limits}
 	for i := range n {
 		w.order = append(w.order, fmt.Sprintf("N%d", i+1))
 	}
@@ -184,7 +185,7 @@ func (w *world) start(id string, n int) {
 	node, err := Start(Config{
 		System: m.system, Loop: m.loop, Self: &messages.Member{NodeId: id, Name: "n" + id[1:]}, Store: m.disk, Identities: m.disk,
 		Behaviors: []*actors.Behavior{counter()}, Clock: func() int64 { return w.now }, Seed: uint64(len(w.order)) + uint64(w.now) + uint64(id[1]),
-		Expect: uint32(n), Partitions: 4, Replication: 3, Logger: slog.New(slog.DiscardHandler),
+		ReplicaLimits: w.limits, Expect: uint32(n), Partitions: 4, Replication: 3, Logger: slog.New(slog.DiscardHandler),
 		Fatal:    func(err error) { w.t.Errorf("node %s: %v", id, err) },
 		Observer: Observer{Replica: func(e replica.Event) { m.events = append(m.events, e) }},
 	})
@@ -277,7 +278,7 @@ func (w *world) mastered() bool {
 }
 
 func TestThreeNodes(t *testing.T) {
-	w := newWorld(t, 3)
+	w := newWorld(t, 3, replica.Limits{})
 	w.until("a formed cluster with a master for each partition", w.mastered)
 	for i := range 30 {
 		key := fmt.Sprintf("k%d", i%10)
@@ -303,19 +304,13 @@ func TestThreeNodes(t *testing.T) {
 	}
 
 	// One dies with all it masters; the others go on, and it comes back.
-	w.nodes["N1"].down = true
-	for _, other := range []string{"N2", "N3"} {
-		w.nodes[other].node.PeerEvent("N1", false)
-	}
+	w.down("N1")
 	if got := w.value(w.call("N2", "k3", "Add", &counterpb.AddRequest{Delta: 1}, nil)); got != 9 {
 		t.Errorf("k3 is %d after the death of a node, want 9", got)
 	}
 	w.ticks(60)
 	w.start("N1", 3)
-	for _, other := range []string{"N2", "N3"} {
-		w.nodes[other].node.PeerEvent("N1", true)
-		w.nodes["N1"].node.PeerEvent(other, true)
-	}
+	w.up("N1")
 	w.until("masters everywhere", w.mastered)
 	w.until("an even spread of masters", func() bool {
 		return slices.Contains(w.nodes["N2"].node.Route().GetMasters(), "N1")
@@ -343,4 +338,55 @@ func TestThreeNodes(t *testing.T) {
 	stopped := false
 	w.nodes["N2"].node.Stop(func() { stopped = true })
 	w.until("a stopped node", func() bool { return stopped })
+}
+
+// TestSnapshot lets a slave be away for so long that the log it needs is gone.
+func TestSnapshot(t *testing.T) {
+	w := newWorld(t, 3, replica.Limits{LogBytes: 2000, LogBytesMax: 4000, FlushTicks: 2, SnapshotChunkBytes: 300, SnapshotWindow: 2})
+	w.until("a formed cluster with a master for each partition", w.mastered)
+	w.down("N1")
+	for i := range 400 {
+		w.call("N2", fmt.Sprintf("k%d", i%40), "Add", &counterpb.AddRequest{Delta: 1}, nil)
+	}
+	w.ticks(40)
+	w.start("N1", 3)
+	w.nodes["N1"].events = nil
+	w.up("N1")
+	installed := map[uint64]bool{}
+	w.until("a snapshot of each partition on N1", func() bool {
+		for _, e := range w.nodes["N1"].events {
+			if e.Name == replica.EventSnapshot {
+				installed[e.Partition] = true
+			}
+		}
+		return len(installed) == 4
+	})
+	w.ticks(100)
+	w.down("N2")
+	for i := range 40 {
+		if got := w.count("N1", fmt.Sprintf("k%d", i)); got != 10 {
+			t.Errorf("k%d is %d on what a snapshot brought, want 10", i, got)
+		}
+	}
+}
+
+// down kills a node; the others notice at once.
+func (w *world) down(id string) {
+	w.nodes[id].down = true
+	w.nodes[id].disk.queue = nil
+	for _, other := range w.order {
+		if other != id {
+			w.nodes[other].node.PeerEvent(id, false)
+		}
+	}
+}
+
+// up links a node with the others.
+func (w *world) up(id string) {
+	for _, other := range w.order {
+		if other != id {
+			w.nodes[other].node.PeerEvent(id, true)
+			w.nodes[id].node.PeerEvent(other, true)
+		}
+	}
 }

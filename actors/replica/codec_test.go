@@ -1,0 +1,92 @@
+package replica
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+)
+
+func sampleMessages() []*pb.Message {
+	u := proto.Uint64
+	return []*pb.Message{
+		{Type: pb.MsgHeartbeat.Enum(), From: u(1), To: u(2), Term: u(3), LogTerm: u(0), Index: u(0), Commit: u(9), Context: []byte("ctx")},
+		{Type: pb.MsgAppResp.Enum(), From: u(1), To: u(2), Term: u(3), LogTerm: u(2), Index: u(300), Commit: u(0), Reject: proto.Bool(true), RejectHint: u(77)},
+		{
+			Type: pb.MsgApp.Enum(), From: u(1), To: u(2), Term: u(3), LogTerm: u(2), Index: u(10), Commit: u(9),
+			Entries: []*pb.Entry{
+				{Term: u(3), Index: u(11), Type: pb.EntryNormal.Enum(), Data: []byte("data")},
+				{Term: u(3), Index: u(12), Type: pb.EntryConfChangeV2.Enum(), Data: []byte{}},
+			},
+		},
+	}
+}
+
+func TestMessagesTravel(t *testing.T) {
+	var frame []byte
+	want := sampleMessages()
+	for i, m := range want {
+		frame = appendMessage(frame, uint64(i), m)
+	}
+	var got []*pb.Message
+	err := decodeMessages(frame, func(p uint64, m *pb.Message) {
+		if p != uint64(len(got)) {
+			t.Errorf("message %d came for partition %d", len(got), p)
+		}
+		got = append(got, m)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("what came is not what was sent (-want +got):\n%s", diff)
+	}
+	for cut := range frame {
+		n := 0
+		if err := decodeMessages(frame[:cut], func(uint64, *pb.Message) { n++ }); err == nil && n == len(want) {
+			t.Errorf("a frame cut at %d was read as whole", cut)
+		}
+	}
+}
+
+func TestLocalMessagesDoNotTravel(t *testing.T) {
+	for _, kind := range []pb.MessageType{pb.MsgHup, pb.MsgBeat, pb.MsgProp, pb.MsgSnap, pb.MsgStorageAppendResp, pb.MsgTransferLeader, 99} {
+		frame := appendMessage(nil, 1, &pb.Message{Type: &kind, From: proto.Uint64(1), To: proto.Uint64(2)})
+		if err := decodeMessages(frame, func(uint64, *pb.Message) { t.Errorf("a %v came through", kind) }); err == nil {
+			t.Errorf("a %v was read without an error", kind)
+		}
+	}
+}
+
+func FuzzDecodeMessages(f *testing.F) {
+	for _, m := range sampleMessages() {
+		f.Add(appendMessage(nil, 7, m))
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		var again []byte
+		if decodeMessages(frame, func(p uint64, m *pb.Message) { again = appendMessage(again, p, m) }) != nil {
+			return
+		}
+		var third []byte
+		if err := decodeMessages(again, func(p uint64, m *pb.Message) { third = appendMessage(third, p, m) }); err != nil || !bytes.Equal(again, third) {
+			t.Errorf("the same messages encode differently: %x, %x: %v", again, third, err)
+		}
+	})
+}
+
+func FuzzDecodeEntry(f *testing.F) {
+	f.Add(uint64(7), encodeEntry(&pb.Entry{Term: proto.Uint64(3), Data: []byte("x")}))
+	f.Fuzz(func(t *testing.T, index uint64, b []byte) {
+		e, err := decodeEntry(index, b)
+		if err != nil {
+			return
+		}
+		again, err := decodeEntry(index, encodeEntry(e))
+		if err != nil || !proto.Equal(e, again) {
+			t.Errorf("%v came back as %v, %v", e, again, err)
+		}
+	})
+}
