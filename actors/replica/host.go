@@ -48,6 +48,8 @@ const frameMax = 2 << 20
 type appended struct {
 	r         *Replica
 	responses []*pb.Message
+	// entries is the newest entry in the write; 0 if there is none.
+	entries   uint64
 	flushedTo uint64
 }
 

@@ -110,6 +110,7 @@ func (r *Replica) append(m *pb.Message) {
 	}
 	if entries := m.GetEntries(); len(entries) > 0 {
 		ops, sync = r.appendEntries(ops, entries), true
+		done.entries = r.lastIndex
 	}
 	fault.Here(r.host.cfg.Faults, "replica.append")
 	if fault.Planted(r.host.cfg.Faults, "send-before-persist") {

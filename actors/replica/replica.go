@@ -241,7 +241,9 @@ func (r *Replica) step(m *pb.Message) {
 
 // appendDone delivers what had to wait for a write to be durable.
 func (r *Replica) appendDone(a *appended) {
-	r.observe(EventDurable, r.lastIndex, "", "")
+	if a.entries > 0 {
+		r.observe(EventDurable, a.entries, "", "")
+	}
 	if a.flushedTo > 0 {
 		r.flushed(a.flushedTo)
 	}
