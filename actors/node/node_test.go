@@ -98,7 +98,8 @@ func (m *memory) sync() bool {
 
 // world is a few nodes whose messages arrive at once and whose disks are as fast.
 type world struct {
-	t      *testing.T
+	t      testing.TB
+	parts  uint32
 	now    int64
 	nodes  map[string]*member
 	order  []string
@@ -132,9 +133,14 @@ func (p wire) SendUserMessage(pid *actor.PID, message any) {
 func (wire) SendSystemMessage(*actor.PID, any) {}
 func (wire) Stop(*actor.PID)                   {}
 
-func newWorld(t *testing.T, n int, limits replica.Limits) *world {
+func newWorld(t testing.TB, n int, limits replica.Limits) *world {
 	t.Helper()
-	w := &world{t: t, now: 1e18, nodes: map[string]*member{}, limits: limits}
+	return newWorldOf(t, n, 4, limits)
+}
+
+func newWorldOf(t testing.TB, n int, partitions uint32, limits replica.Limits) *world {
+	t.Helper()
+	w := &world{t: t, now: 1e18, nodes: map[string]*member{}, limits: limits, parts: partitions}
 	for i := range n {
 		w.order = append(w.order, fmt.Sprintf("N%d", i+1))
 	}
@@ -170,6 +176,14 @@ func counter() *actors.Behavior {
 		}))
 }
 
+// observer records events, but for a benchmark.
+func (m *member) observer(t testing.TB) func(replica.Event) {
+	if _, bench := t.(*testing.B); bench {
+		return nil
+	}
+	return func(e replica.Event) { m.events = append(m.events, e) }
+}
+
 func quietSystem() *actor.ActorSystem {
 	return actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }))
 }
@@ -185,9 +199,9 @@ func (w *world) start(id string, n int) {
 	node, err := Start(Config{
 		System: m.system, Loop: m.loop, Self: &messages.Member{NodeId: id, Name: "n" + id[1:]}, Store: m.disk, Identities: m.disk,
 		Behaviors: []*actors.Behavior{counter()}, Clock: func() int64 { return w.now }, Seed: uint64(len(w.order)) + uint64(w.now) + uint64(id[1]),
-		ReplicaLimits: w.limits, Expect: uint32(n), Partitions: 4, Replication: 3, Logger: slog.New(slog.DiscardHandler),
+		ReplicaLimits: w.limits, Expect: uint32(n), Partitions: w.parts, Replication: 3, Logger: slog.New(slog.DiscardHandler),
 		Fatal:    func(err error) { w.t.Errorf("node %s: %v", id, err) },
-		Observer: Observer{Replica: func(e replica.Event) { m.events = append(m.events, e) }},
+		Observer: Observer{Replica: m.observer(w.t)},
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -197,22 +211,24 @@ func (w *world) start(id string, n int) {
 
 // settle runs everybody until nothing is left to do.
 func (w *world) settle() {
-	for busy := true; busy; {
-		busy = false
-		for _, id := range w.order {
-			m := w.nodes[id]
-			if m.down {
-				continue
-			}
+	for w.settleOnce() {
+	}
+}
+
+// settleOnce gives everybody one pass and one write.
+func (w *world) settleOnce() (busy bool) {
+	for _, id := range w.order {
+		if m := w.nodes[id]; !m.down {
 			m.loop.Drain(nil)
 			busy = m.disk.sync() || busy
 		}
-		for _, id := range w.order {
-			if !w.nodes[id].down {
-				w.nodes[id].loop.Drain(nil)
-			}
+	}
+	for _, id := range w.order {
+		if !w.nodes[id].down {
+			w.nodes[id].loop.Drain(nil)
 		}
 	}
+	return busy
 }
 
 func (w *world) ticks(n int) {
@@ -270,7 +286,7 @@ func (w *world) value(r *messages.Reply) int64 {
 func (w *world) mastered() bool {
 	for _, id := range w.order {
 		r := w.nodes[id].node.Route()
-		if !w.nodes[id].down && (len(r.GetMasters()) != 5 || slices.Contains(r.GetMasters(), "")) {
+		if !w.nodes[id].down && (len(r.GetMasters()) != int(w.parts)+1 || slices.Contains(r.GetMasters(), "")) {
 			return false
 		}
 	}
