@@ -260,7 +260,7 @@ func (l *link) take(c *messages.Call) {
 	}
 	started := m.begin()
 	l.server.engine.Submit(c, func(r *messages.Reply) {
-		r = checked(r)
+		r = Checked(r)
 		m.end(started, r.GetCode())
 		if r.GetId() != id {
 			r = proto.CloneOf(r)

@@ -197,7 +197,7 @@ func (s *Server) call(ctx context.Context, m *method, c *messages.Call) *message
 	case <-patience.C:
 		reply = unanswered(m, "this node did not answer in time")
 	}
-	reply = checked(reply)
+	reply = Checked(reply)
 	m.end(started, reply.GetCode())
 	return reply
 }
@@ -222,14 +222,15 @@ func noCluster() *messages.Reply {
 	}
 }
 
-// checked turns a success whose reply is not kept any more into an error: an
-// empty message would be taken for the reply.
-func checked(r *messages.Reply) *messages.Reply {
+// Checked turns a success whose reply is not kept any more into an error: an
+// empty message would be taken for the reply. Replayed stays set: asking again
+// gives the same.
+func Checked(r *messages.Reply) *messages.Reply {
 	if r.GetCode() != messages.Code_CODE_OK || !r.GetReplayed() || len(r.GetPayload()) > 0 || r.GetMessage() == "" {
 		return r
 	}
 	return &messages.Reply{
-		Id: r.GetId(), Code: messages.Code_CODE_OUTCOME_UNKNOWN, Message: r.GetMessage() + "; read the actor to see",
+		Id: r.GetId(), Code: messages.Code_CODE_OUTCOME_UNKNOWN, Message: r.GetMessage() + "; read the actor to see", Replayed: true,
 		Partition: r.GetPartition(), Term: r.GetTerm(), Index: r.GetIndex(), MasterNode: r.GetMasterNode(),
 	}
 }
