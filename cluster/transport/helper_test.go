@@ -194,6 +194,7 @@ type proxy struct {
 
 	mu     sync.Mutex
 	cut    bool
+	closed bool
 	healed *sync.Cond
 	conns  []net.Conn
 }
@@ -210,6 +211,7 @@ func startProxy(t testing.TB, target string) *proxy {
 		l.Close()
 		p.setCut(false)
 		p.mu.Lock()
+		p.closed = true
 		for _, c := range p.conns {
 			c.Close()
 		}
@@ -238,6 +240,10 @@ func (p *proxy) accept() {
 			continue
 		}
 		p.mu.Lock()
+		if p.closed {
+			in.Close()
+			out.Close()
+		}
 		p.conns = append(p.conns, in, out)
 		p.mu.Unlock()
 		p.running.Go(func() { p.pump(in, out) })
