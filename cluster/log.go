@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
@@ -13,7 +14,10 @@ func newSystem(nodeID string, logger *slog.Logger) *actor.ActorSystem {
 	quiet := slog.New(atLeast{logger.Handler(), slog.LevelWarn}).With("part", "actors")
 	system := actor.NewActorSystem(
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }),
-		actor.WithDeadLetterRequestLogging(false), // a reply to a caller that left is nothing to look at
+		// A reply to a caller that left is nothing to look at, nor worth the
+		// goroutine that protoactor keeps for a second to count them.
+		actor.WithDeadLetterRequestLogging(false),
+		actor.WithDeadLetterThrottleInterval(time.Millisecond),
 	)
 	system.ProcessRegistry.Address = nodeID
 	return system
