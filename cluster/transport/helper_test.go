@@ -69,13 +69,16 @@ type testNode struct {
 	refused chan *HandshakeError
 }
 
-// fast makes failure detection quick enough for tests.
-func fast(c *Config) {
+// tame makes a link patient with a starved machine, and quick to come back.
+func tame(c *Config) {
 	c.Heartbeat = 20 * time.Millisecond
-	c.Silence = 250 * time.Millisecond
+	c.Silence = 10 * time.Second
 	c.BackoffMin = 5 * time.Millisecond
 	c.BackoffMax = 20 * time.Millisecond
 }
+
+// jumpy is for tests about silence; its links may break at any time.
+func jumpy(c *Config) { c.Silence = 250 * time.Millisecond }
 
 func quiet(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }
 
@@ -107,7 +110,7 @@ func newConfig(t testing.TB, b *book, id string) (*testNode, Config) {
 		Dropped: func(d Drop) { n.drops <- d },
 		Refused: func(e *HandshakeError) { n.refused <- e },
 	}
-	fast(&c)
+	tame(&c)
 	return n, c
 }
 
@@ -190,7 +193,9 @@ func (n *testNode) wantNotice(t testing.TB, peer string, up bool) {
 type proxy struct {
 	listener net.Listener
 	target   string
-	running  sync.WaitGroup
+	// pace is how long each 32 KiB take; 0 is no time.
+	pace    time.Duration
+	running sync.WaitGroup
 
 	mu     sync.Mutex
 	cut    bool
@@ -199,12 +204,12 @@ type proxy struct {
 	conns  []net.Conn
 }
 
-func startProxy(t testing.TB, target string) *proxy {
+func startProxy(t testing.TB, target string, pace time.Duration) *proxy {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: l, target: target}
+	p := &proxy{listener: l, target: target, pace: pace}
 	p.healed = sync.NewCond(&p.mu)
 	p.running.Go(p.accept)
 	t.Cleanup(func() {
@@ -256,8 +261,13 @@ func (p *proxy) pump(from, to net.Conn) {
 	defer from.Close()
 	defer to.Close()
 	b := make([]byte, 32<<10)
+	tick := time.NewTicker(max(p.pace, 1))
+	defer tick.Stop()
 	for {
 		n, err := from.Read(b)
+		if p.pace > 0 && n == len(b) {
+			<-tick.C
+		}
 		p.mu.Lock()
 		for p.cut {
 			p.healed.Wait()

@@ -143,9 +143,8 @@ func TestTargetsAreAllowListed(t *testing.T) {
 
 func TestDownAtOnceWhenRedialIsRefused(t *testing.T) {
 	b := newBook()
-	// A silence this long cannot be what the test sees.
-	slow := func(c *Config) { c.Silence = time.Minute }
-	one, two := startNode(t, b, "one", slow), startNode(t, b, "two", slow)
+	// A silence of 10 s cannot be what the test sees.
+	one, two := startNode(t, b, "one"), startNode(t, b, "two")
 	one.Connect("two")
 	one.wantNotice(t, "two", true)
 	two.Close()
@@ -178,28 +177,32 @@ func TestUnknownAddressIsDown(t *testing.T) {
 
 func TestSilentPeerIsDown(t *testing.T) {
 	b := newBook()
-	one, two := startNode(t, b, "one"), startNode(t, b, "two")
-	p := startProxy(t, two.Addr().String())
+	one, two := startNode(t, b, "one", jumpy), startNode(t, b, "two")
+	p := startProxy(t, two.Addr().String(), 0)
+	b.set("two", p.listener.Addr().String())
+	up := func(n notice) bool { return n == notice{"two", true} }
+	one.Connect("two")
+	await(t, one.notices, "up", up)
+	until(t, "a round trip is measured", func() bool { return one.Peers()[0].RTT > 0 })
+	p.setCut(true)
+	until(t, "it is down for its silence", func() bool {
+		err := one.Peers()[0].Err
+		return err != nil && strings.Contains(err.Error(), "acknowledged nothing")
+	})
+	one.wantNotice(t, "two", false)
+	p.setCut(false)
+	await(t, one.notices, "up", up)
+}
+
+func TestSlowPeerIsNotDown(t *testing.T) {
+	b := newBook()
+	one, two := startNode(t, b, "one", func(c *Config) { c.Silence = time.Second }), startNode(t, b, "two")
+	// The queue takes several times a Silence to go through.
+	p := startProxy(t, two.Addr().String(), 4*time.Millisecond)
 	b.set("two", p.listener.Addr().String())
 	one.Connect("two")
 	one.wantNotice(t, "two", true)
-	until(t, "a round trip is measured", func() bool { return one.Peers()[0].RTT > 0 })
-	p.setCut(true)
-	one.wantNotice(t, "two", false)
-	if err := one.Peers()[0].Err; err == nil || !strings.Contains(err.Error(), "acknowledged nothing") {
-		t.Errorf("cause %v, want silence", err)
-	}
-	p.setCut(false)
-	one.wantNotice(t, "two", true)
-	one.send("two", "inbox", &messages.Call{Id: 5})
-	receive(t, two.inbox, "call")
-}
-
-func TestBusyPeerIsNotDown(t *testing.T) {
-	b := newBook()
-	one, two := startNode(t, b, "one"), startNode(t, b, "two")
-	// Far more than a Silence's worth of data waits behind each other.
-	const count = 400
+	const count = 200
 	for i := range count {
 		one.send("two", "inbox", &messages.RaftBatch{Frames: make([]byte, 100<<10+i)})
 	}
@@ -208,7 +211,6 @@ func TestBusyPeerIsNotDown(t *testing.T) {
 			t.Fatal("out of order")
 		}
 	}
-	one.wantNotice(t, "two", true)
 	if len(one.notices) != 0 {
 		t.Errorf("another notice: %+v", <-one.notices)
 	}
@@ -218,10 +220,9 @@ func TestQueueIsBounded(t *testing.T) {
 	b := newBook()
 	one := startNode(t, b, "one", func(c *Config) {
 		c.QueueBytes, c.FrameBytes = 1<<20, 1<<20
-		c.Silence = time.Minute
 	})
 	two := startNode(t, b, "two")
-	p := startProxy(t, two.Addr().String())
+	p := startProxy(t, two.Addr().String(), 0)
 	b.set("two", p.listener.Addr().String())
 	one.Connect("two")
 	one.wantNotice(t, "two", true)
@@ -243,9 +244,9 @@ func TestQueueIsBounded(t *testing.T) {
 
 func TestBrokenLinkCountsWhatIsLost(t *testing.T) {
 	b := newBook()
-	one := startNode(t, b, "one", func(c *Config) { c.Silence = time.Minute })
+	one := startNode(t, b, "one")
 	two := startNode(t, b, "two")
-	p := startProxy(t, two.Addr().String())
+	p := startProxy(t, two.Addr().String(), 0)
 	b.set("two", p.listener.Addr().String())
 	one.Connect("two")
 	one.wantNotice(t, "two", true)
@@ -276,7 +277,7 @@ func TestForgetAndReturn(t *testing.T) {
 func TestInterceptedWritesAreLostAndPeerIsDown(t *testing.T) {
 	b := newBook()
 	cut := make(chan struct{})
-	one := startNode(t, b, "one", func(c *Config) {
+	one := startNode(t, b, "one", jumpy, func(c *Config) {
 		c.Intercept = func(string, Lane, int) (bool, time.Duration) {
 			select {
 			case <-cut:
@@ -287,18 +288,20 @@ func TestInterceptedWritesAreLostAndPeerIsDown(t *testing.T) {
 		}
 	})
 	two := startNode(t, b, "two")
-	one.send("two", "inbox", &messages.Call{})
-	receive(t, two.inbox, "call")
-	one.wantNotice(t, "two", true)
+	until(t, "a message arrives", func() bool {
+		one.send("two", "inbox", &messages.Call{})
+		return len(two.inbox) > 0
+	})
 	close(cut)
-	one.send("two", "inbox", &messages.Call{})
-	if d := receive(t, one.drops, "drop"); d.Reason != DropIntercepted {
-		t.Errorf("drop %+v, want %s", d, DropIntercepted)
-	}
-	one.wantNotice(t, "two", false)
-	if len(two.inbox) != 0 {
-		t.Error("an intercepted message arrived")
-	}
+	await(t, one.drops, "intercepted message", func(d Drop) bool {
+		one.send("two", "inbox", &messages.Call{})
+		return d.Reason == DropIntercepted || d.Reason == DropDown
+	})
+	await(t, one.notices, "down", func(n notice) bool { return !n.up })
+	until(t, "nothing is let through", func() bool {
+		err := one.Peers()[0].Err
+		return err != nil && strings.Contains(err.Error(), "fault injected")
+	})
 }
 
 func TestCloseTwiceAndSendAfter(t *testing.T) {
