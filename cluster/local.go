@@ -160,6 +160,15 @@ func (l *Local) Names() []string {
 	return names
 }
 
+// Addrs returns where clients reach the nodes that are up, for Dial.
+func (l *Local) Addrs() []string {
+	var addrs []string
+	for _, n := range l.Nodes() {
+		addrs = append(addrs, n.Addr())
+	}
+	return addrs
+}
+
 // Node returns a node by its name; nil if it is down or there is none.
 func (l *Local) Node(name string) *Node {
 	for _, n := range l.Nodes() {

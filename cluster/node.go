@@ -41,6 +41,7 @@ type Node struct {
 	runner *runner
 	engine *node.Node
 	server *api.Server
+	client *Client
 
 	started time.Time
 	// running is closed when the engine can be told what gossip and links see.
@@ -220,7 +221,7 @@ func (n *Node) startServer() error {
 	if err != nil {
 		return err
 	}
-	n.server = server
+	n.server, n.client = server, newLocalClient(view{n})
 	go func() {
 		if err := server.Serve(n.port); err != nil {
 			n.fail(err)
@@ -243,6 +244,10 @@ func (n *Node) PeerAddr() string { return n.self.GetPeerAddress() }
 
 // GossipAddr returns the host:port for other nodes to join.
 func (n *Node) GossipAddr() string { return n.self.GetGossipAddress() }
+
+// Client calls actors of the whole cluster through this node, without a connection.
+// It ends with the node. To outlive a node, Dial several.
+func (n *Node) Client() *Client { return n.client }
 
 // Ready is closed when the node can serve: it belongs to a cluster and knows a
 // master for each partition that it holds. It stays closed whatever happens then.

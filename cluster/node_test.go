@@ -22,6 +22,7 @@ import (
 	"github.com/seed-49de4af9/ringmaster/actors"
 	"github.com/seed-49de4af9/ringmaster/cluster/storage"
 	"github.com/seed-49de4af9/ringmaster/examples/counter"
+	"github.com/seed-49de4af9/ringmaster/examples/counter/counterpb"
 )
 
 // testConfig is a node on free ports that says what matters to the test's log.
@@ -112,6 +113,10 @@ func TestOneNodeIsACluster(t *testing.T) {
 	want := map[string]any{"value": "42"}
 	if diff := cmp.Diff(want, mustCall(t, n, "page", "Get", `{}`)); diff != "" {
 		t.Errorf("Get (-want +got):\n%s", diff)
+	}
+	got, err := counter.Add.Call(t.Context(), n.Client(), "page", &counterpb.AddRequest{Delta: 1})
+	if err != nil || got.GetValue() != 43 {
+		t.Errorf("Add by the node's own client: %v, %v; want 43", got, err)
 	}
 	if n.Name() != "node-"+strings.ToLower(n.ID()[20:]) {
 		t.Errorf("the node %s is called %s", n.ID(), n.Name())

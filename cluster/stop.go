@@ -72,11 +72,6 @@ func (n *Node) fail(err error) {
 	go func() { _ = n.Kill() }() // the failure is what matters
 }
 
-// errKilled is the failure of a node that was killed.
-type errKilled struct{}
-
-func (errKilled) Error() string { return "the node was killed" }
-
 // Drain hands every mastership over to other nodes, so that calls do not have to
 // wait for an election when this node stops. Calls are served meanwhile. It
 // returns an error if masterships are left when DrainTimeout or the context ends.
@@ -120,7 +115,7 @@ func (n *Node) stop(ctx context.Context, handOver bool) error {
 // hand-over, and writes that are not on disk yet are lost.
 func (n *Node) Kill() error {
 	n.ends.once.Do(func() {
-		n.failure.set(errKilled{}) // what fails from now on is no news
+		n.failure.set(errors.New("the node was killed")) // what fails from now on is no news
 		if n.store != nil {
 			_ = n.store.Kill() // what it cannot close any more is gone with the process
 		}
@@ -145,6 +140,7 @@ func (n *Node) leave(ctx context.Context) error {
 func (n *Node) closeParts(dead bool) error {
 	var errs []error
 	if n.server != nil {
+		n.client.Close()
 		errs = append(errs, n.server.Close())
 	} else if n.port != nil {
 		errs = append(errs, n.port.Close())
