@@ -147,10 +147,12 @@ func (t *Transport) SetClusterID(id string) error {
 }
 
 // Connect opens the fast lane to a node and keeps it open, so that Notify tells
-// whether the node is up although nothing is sent.
+// whether the node is up although nothing is sent. A lane that pauses between
+// attempts tries at once: call it when the node's address became known.
 func (t *Transport) Connect(nodeID string) {
 	if p := t.peer(nodeID); p != nil {
 		p.lane(Fast)
+		p.kick()
 	}
 }
 
