@@ -198,6 +198,7 @@ func (n *Node) startEngine() error {
 	engine, err := node.Start(node.Config{
 		System: n.system, Loop: l, Self: n.self, Store: n.store, Identities: n.store, Behaviors: n.cfg.Behaviors,
 		Clock: func() int64 { return time.Now().UnixNano() }, Seed: binary.BigEndian.Uint64(seed[:]),
+		After:        func(d time.Duration, f func()) { time.AfterFunc(d, f) },
 		TickInterval: n.cfg.TickInterval, Expect: uint32(n.cfg.Expect),
 		Partitions: uint32(n.cfg.Partitions), Replication: uint32(n.cfg.Replicas),
 		Faults: n.cfg.Faults, Logger: n.logger, Clustered: n.clustered, Fatal: n.fail,

@@ -33,6 +33,9 @@ type Config struct {
 	Behaviors []*actors.Behavior
 	// Clock returns the wall clock, nanoseconds since 1970; any goroutine.
 	Clock func() int64
+	// After calls f once, from any goroutine, when about d has passed. Nil: a loaded
+	// partition does not wait for company; see replica.Limits.
+	After func(d time.Duration, f func())
 	// Seed is where all of the node's random numbers come from. It must differ
 	// from boot to boot: sessions are named by them.
 	Seed uint64

@@ -70,7 +70,7 @@ func newRoot(n *Node, behaviors map[string]*actors.Behavior, rng *rand.Rand) *ro
 		up: map[string]bool{}, gossip: map[string]*Gossip{}, failures: map[uint64]string{},
 	}
 	t.host = replica.NewHost(replica.Config{
-		System: cfg.System, Loop: cfg.Loop, NodeID: cfg.Self.GetNodeId(), Store: cfg.Store, Clock: cfg.Clock,
+		System: cfg.System, Loop: cfg.Loop, NodeID: cfg.Self.GetNodeId(), Store: cfg.Store, Clock: cfg.Clock, After: cfg.After,
 		Rand: rng, Behaviors: behaviors, Faults: cfg.Faults, Logger: cfg.Logger, Observe: cfg.Observer.Replica,
 		Parent: actor.NewPID(cfg.Self.GetNodeId(), ringowner.NodeName), Fatal: cfg.Fatal, Limits: cfg.ReplicaLimits,
 	})

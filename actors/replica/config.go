@@ -3,6 +3,7 @@ package replica
 import (
 	"log/slog"
 	"math/rand/v2"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/seed-49de4af9/ringmaster/actors"
@@ -28,6 +29,9 @@ type Config struct {
 	// Observe, if set, is told of each step of a request and of each change of a
 	// role. It is called on the loop and must not block.
 	Observe func(Event)
+	// After calls f once, from any goroutine, when about d has passed; it must not
+	// block. Nil: proposals never wait for company.
+	After func(d time.Duration, f func())
 	// Parent is told of *call.MasterChanged; the node.
 	Parent *actor.PID
 	// Fatal is called on the loop when the store failed: the node must stop.
@@ -47,6 +51,14 @@ type Limits struct {
 	// commit; more turns gather for the next one. Default 2: more rounds only
 	// make smaller ones.
 	RoundsInFlight int
+	// GatherAbove is the time to commit from which a partition counts as loaded:
+	// then it waits for the callers it just answered to come back, so that one
+	// round serves them all. Default 3 ms; a quiet cluster on a good disk commits
+	// in less. Negative: never.
+	GatherAbove time.Duration
+	// GatherMax bounds that wait; it is half the time to commit, at most this.
+	// Default 4 ms.
+	GatherMax time.Duration
 	// EntryBytes is where a log entry is closed and the next one opened. Default
 	// 512 KiB.
 	EntryBytes int
@@ -95,6 +107,8 @@ func (l Limits) withDefaults() Limits {
 	set(&l.ElectionTicks, 12)
 	set(&l.HeartbeatTicks, 2)
 	set(&l.RoundsInFlight, 2)
+	set(&l.GatherAbove, 3*time.Millisecond)
+	set(&l.GatherMax, 4*time.Millisecond)
 	set(&l.EntryBytes, 512<<10)
 	set(&l.QueuedRequests, 8192)
 	set(&l.Activations, 4096)
@@ -113,7 +127,7 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-func set[T int | int64 | uint64](field *T, value T) {
+func set[T int | int64 | uint64 | time.Duration](field *T, value T) {
 	if *field == 0 {
 		*field = value
 	}

@@ -31,6 +31,8 @@ type Host struct {
 	submitted, acked uint64
 	waiting          []*Replica
 	failed           bool
+	// lingering are the replicas whose open batch waits for company.
+	lingering []*Replica
 }
 
 // peer is what waits for the end of the pass to go to one node.
@@ -79,6 +81,8 @@ func (h *Host) receive(ctx actor.Context) {
 		h.inbox = ctx.Self()
 	case *messages.RaftBatch:
 		h.batch(m)
+	case *nudge:
+		h.nudge()
 	case *passDone:
 		h.durable(m)
 	case *messages.SnapshotChunk:

@@ -38,6 +38,7 @@ type master struct {
 	flying  []*batch
 	settled []*batch
 	reads   reads
+	gather  gathering
 	// requests counts those taken and not answered.
 	requests int
 	lastTime int64
@@ -59,6 +60,8 @@ type liveRow struct {
 // batch is the effects of many turns that become one entry.
 type batch struct {
 	index   uint64 // 0 until proposed
+	since   int64  // when it began to wait for company; 0: it does not
+	began   int64  // when it was proposed
 	bytes   int
 	entry   *messages.Entry
 	data    []byte
@@ -337,7 +340,7 @@ func (r *Replica) propose() {
 	if m == nil || !m.ready || m.resumeAt > 0 {
 		return
 	}
-	if len(m.open.entry.GetTurns()) > 0 && len(m.flying) < r.host.cfg.Limits.RoundsInFlight {
+	if m.due() {
 		m.queue = append(m.queue, m.open)
 		m.open = &batch{entry: &messages.Entry{Term: m.term}}
 	}
@@ -362,7 +365,7 @@ func (m *master) proposeBatch(b *batch) bool {
 		return false
 	}
 	m.lastTime = max(m.lastTime+1, r.host.cfg.Clock())
-	b.entry.Time = m.lastTime
+	b.entry.Time, b.began = m.lastTime, m.r.host.cfg.Clock()
 	data, err := proto.Marshal(b.entry)
 	invariant(err == nil, "marshal an entry: %v", err)
 	b.data = data
@@ -414,6 +417,7 @@ func (m *master) committed(index, term uint64) {
 func (m *master) settle(b *batch) {
 	m.r.observe(EventCommit, b.index, "", "")
 	fault.Here(m.r.host.cfg.Faults, "replica.committed")
+	requests := m.requests
 	for _, a := range b.answers {
 		a.batch = nil
 	}
@@ -423,6 +427,7 @@ func (m *master) settle(b *batch) {
 	}
 	b.replies, b.answers = nil, nil
 	m.settled = append(m.settled, b)
+	m.gather.settled(m.r.host.cfg.Clock()-b.began, requests)
 }
 
 // written forgets the rows that are in the store now.

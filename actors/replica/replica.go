@@ -46,9 +46,10 @@ type Replica struct {
 	vote uint64
 
 	// What waits for the next wake-up.
-	in    []*pb.Message
-	done  []*appended
-	woken bool
+	in     []*pb.Message
+	done   []*appended
+	woken  bool
+	nudged bool // waits for a nudge
 
 	// lastIndex is the newest entry handed to the store.
 	lastIndex uint64
