@@ -10,6 +10,7 @@ const (
 	evMessage                  // a message of another node arrives
 	evPeer                     // a link to another node came up or went down
 	evMember                   // gossip says something
+	evTimer                    // a timer of a node ends
 	evDisk                     // a disk finishes a batch
 	evDone                     // a node hears of it
 	evCall                     // a client's call arrives at a node

@@ -1,10 +1,12 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -37,17 +39,26 @@ type Client struct {
 	acked int
 	// busySince is when the operation under way began; -1: none.
 	busySince int64
-	hedge     float64
+	// hedge is the chance to ask a second node at the same time.
+	hedge float64
+	// patience is how long it tries to get an operation through.
+	patience time.Duration
 }
 
 var _ actors.Client = (*Client)(nil)
 
-// session numbers the commands of a client, for each partition.
+// session numbers the commands of a client, for each partition on its own.
 type session struct {
+	rng     *rand.Rand
+	numbers map[uint64]*numbers
+}
+
+// numbers are what a session has used in one partition.
+type numbers struct {
 	id   []byte
-	next map[uint64]uint64
+	next uint64
 	// open holds the sequence numbers without an outcome, in order.
-	open map[uint64][]uint64
+	open []uint64
 }
 
 // attempt is one sending of a call.
@@ -61,15 +72,17 @@ func (w *World) newClient(p *process) *Client {
 		w: w, p: p, index: len(w.clients), masters: map[uint64]string{}, busySince: -1,
 		rng: rand.New(rand.NewPCG(w.rng.workload.Uint64(), w.rng.workload.Uint64())),
 	}
-	id := binary.BigEndian.AppendUint64(nil, c.rng.Uint64())
-	id = binary.BigEndian.AppendUint64(id, c.rng.Uint64())
-	c.session = &session{id: id, next: map[uint64]uint64{}, open: map[uint64][]uint64{}}
+	c.session = &session{rng: c.rng, numbers: map[uint64]*numbers{}}
 	if c.index%3 == 2 {
 		// Two clients that share a session have two commands open at a time.
 		c.session = w.clients[c.index-1].session
 	}
 	if c.rng.IntN(3) == 0 {
 		c.hedge = c.rng.Float64() * 0.3
+	}
+	c.patience = w.cfg.Deadline
+	if c.index%3 == 1 {
+		c.patience = min(c.patience, between(c.rng, 200*time.Millisecond, 3*time.Second))
 	}
 	w.clients = append(w.clients, c)
 	return c
@@ -114,10 +127,10 @@ func (c *Client) carry(op *Op) *messages.Reply {
 	partition := ring.Partition(op.Actor.Kind, op.Actor.Key, uint32(c.w.cfg.Partitions))
 	call := &messages.Call{Kind: op.Actor.Kind, Key: op.Actor.Key, Method: op.Method.Name, Payload: op.Payload, Query: op.Method.Query}
 	if !op.Method.Query {
-		call.Request = c.session.begin(partition)
-		defer c.session.end(partition, call.Request.GetSequence())
+		c.session.begin(partition, call)
 	}
 	reply := c.try(op, call, partition)
+	c.session.end(partition, call.GetRequest())
 	switch reply.GetCode() {
 	case messages.Code_CODE_OK, messages.Code_CODE_REJECTED, messages.Code_CODE_FAILED:
 		op.Reply, op.Rejection = reply.GetPayload(), reply.GetRejection()
@@ -136,7 +149,7 @@ func (c *Client) carry(op *Op) *messages.Reply {
 
 // try sends the call, again and again, until an answer settles it or time is up.
 func (c *Client) try(op *Op, call *messages.Call, partition uint64) *messages.Reply {
-	deadline := c.w.now + int64(c.w.cfg.Deadline)
+	deadline := c.w.now + int64(c.patience)
 	// doubt is set by an attempt that may have run or may still run.
 	doubt := false
 	c.request, c.inFlight, c.answers = call, nil, nil
@@ -184,7 +197,9 @@ func (c *Client) settle(wait time.Duration, query bool, doubt *bool) *messages.R
 			case messages.Code_CODE_OUTCOME_UNKNOWN:
 				*doubt = *doubt || !query
 			case messages.Code_CODE_SESSION_EXPIRED:
-				return &messages.Reply{Code: messages.Code_CODE_OUTCOME_UNKNOWN, Message: reply.GetMessage()}
+				if c.renew(reply.GetPartition()); *doubt || len(c.inFlight) > 0 {
+					return &messages.Reply{Code: messages.Code_CODE_OUTCOME_UNKNOWN, Message: reply.GetMessage()}
+				}
 			case messages.Code_CODE_NOT_MASTER, messages.Code_CODE_UNAVAILABLE, messages.Code_CODE_OVERLOADED:
 				c.hint(reply)
 			default:
@@ -317,21 +332,38 @@ func (c *Client) connectionLost(node int) {
 	c.p.wake()
 }
 
+// renew gives the call a number of a new session: the partition does not know the
+// old one.
+func (c *Client) renew(partition uint64) {
+	old := c.session.numbers[partition]
+	c.session.end(partition, c.request.GetRequest())
+	if old != nil && bytes.Equal(old.id, c.request.GetRequest().GetClient()) {
+		delete(c.session.numbers, partition)
+	}
+	c.session.begin(partition, c.request)
+	c.w.probe("a session was renewed")
+}
+
 // begin numbers a command.
-func (s *session) begin(partition uint64) *messages.RequestID {
-	s.next[partition]++
-	n := s.next[partition]
-	s.open[partition] = append(s.open[partition], n)
-	return &messages.RequestID{Client: s.id, Sequence: n, LowWater: s.open[partition][0]}
+func (s *session) begin(partition uint64, call *messages.Call) {
+	n := s.numbers[partition]
+	if n == nil {
+		id := binary.BigEndian.AppendUint64(nil, s.rng.Uint64())
+		n = &numbers{id: binary.BigEndian.AppendUint64(id, s.rng.Uint64())}
+		s.numbers[partition] = n
+	}
+	n.next++
+	n.open = append(n.open, n.next)
+	call.Request = &messages.RequestID{Client: n.id, Sequence: n.next, LowWater: n.open[0]}
 }
 
 // end takes a number off the list of those that may be asked again.
-func (s *session) end(partition, n uint64) {
-	open := s.open[partition]
-	for i := range open {
-		if open[i] == n {
-			s.open[partition] = append(open[:i], open[i+1:]...)
-			return
-		}
+func (s *session) end(partition uint64, id *messages.RequestID) {
+	n := s.numbers[partition]
+	if n == nil || !bytes.Equal(n.id, id.GetClient()) {
+		return
+	}
+	if i := slices.Index(n.open, id.GetSequence()); i >= 0 {
+		n.open = slices.Delete(n.open, i, i+1)
 	}
 }

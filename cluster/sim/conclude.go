@@ -38,6 +38,9 @@ func (w *World) conclude() {
 	w.draining = true
 	w.finishClients()
 	w.finalQuestions()
+	for _, f := range w.atEnd {
+		f(w.newClient(w.director))
+	}
 	w.Sleep(settleTime)
 	w.compareReplicas()
 }
@@ -62,6 +65,7 @@ func (w *World) finishClients() {
 // acknowledged must be there.
 func (w *World) finalQuestions() {
 	c := w.newClient(w.director)
+	c.patience = w.cfg.Deadline
 	asked := map[actors.ActorID]bool{}
 	for _, op := range w.history.ops[:len(w.history.ops):len(w.history.ops)] {
 		if asked[op.Actor] {

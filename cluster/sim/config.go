@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seed-49de4af9/ringmaster/actors"
+	"github.com/seed-49de4af9/ringmaster/actors/replica"
 )
 
 // Config describes a run. The zero value of a field means its default; the zero
@@ -37,6 +38,10 @@ type Config struct {
 	// Plant names defects that are switched on in the nodes, to see that the
 	// checks catch them.
 	Plant []string
+	// Limits of the replicas; zero fields mean their defaults.
+	Limits replica.Limits
+	// Engine opens the empty engine of a node's disk; default: a model in memory.
+	Engine func(node int) (Engine, error)
 	// Tick is how often a node's clock ticks; default 50 ms.
 	Tick time.Duration
 	// OpsMax bounds the operations on one actor; default 400. Above that a fresh
@@ -67,6 +72,9 @@ func (c Config) withDefaults() Config {
 	set(&c.Deadline, 30*time.Second)
 	if c.Workload == nil {
 		c.Workload = Anything
+	}
+	if c.Engine == nil {
+		c.Engine = func(int) (Engine, error) { return newRows(), nil }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -155,6 +155,9 @@ func (f *nemesis) stop() {
 	for _, h := range w.hosts {
 		h.slowness, h.disk.slowness, h.drift, h.doomed = 1, 1, 0, ""
 		h.resume()
+		if h.disk.broken {
+			h.crash("killed with a broken disk")
+		}
 		if h.draining {
 			h.crash("killed while it drained")
 		}
@@ -224,6 +227,8 @@ func classes() []class {
 		{name: "slow-disk", often: 6 * time.Second, seldom: 40 * time.Second, strike: strikeSlowDisk, lasts: time.Second, lastsMax: 10 * time.Second},
 		{name: "slow-processor", often: 6 * time.Second, seldom: 40 * time.Second, strike: strikeSlowProcessor, lasts: time.Second, lastsMax: 10 * time.Second},
 		{name: "clock", often: 8 * time.Second, seldom: 40 * time.Second, strike: strikeClock},
+		{name: "gossip-lies", often: 8 * time.Second, seldom: 40 * time.Second, strike: strikeGossip},
+		{name: "broken-disk", often: 20 * time.Second, seldom: 80 * time.Second, strike: strikeBrokenDisk},
 		{name: "rolling-restart", often: 30 * time.Second, seldom: 90 * time.Second, strike: strikeRolling},
 		{name: "drain", often: 10 * time.Second, seldom: 60 * time.Second, strike: strikeDrain},
 	}
@@ -397,11 +402,29 @@ func strikeSlowProcessor(f *nemesis) (string, func()) {
 func strikeClock(f *nemesis) (string, func()) {
 	h := f.w.hosts[f.rng.IntN(len(f.w.hosts))]
 	if f.rng.IntN(2) == 0 {
-		h.offset += between(f.rng, -int64(10*time.Minute), int64(10*time.Minute))
+		h.offset = between(f.rng, -int64(10*time.Minute), int64(10*time.Minute))
 		return fmt.Sprintf("node %d is %v off", h.index, time.Duration(h.offset)), nil
 	}
 	h.drift = between(f.rng, -int64(50*time.Millisecond), int64(50*time.Millisecond))
 	return fmt.Sprintf("node %d drifts %v a second", h.index, time.Duration(h.drift)), nil
+}
+
+// strikeGossip makes a node believe for a while that it is alone.
+func strikeGossip(f *nemesis) (string, func()) {
+	h := f.w.hosts[f.rng.IntN(len(f.w.hosts))]
+	wait := between(f.rng, time.Second, 10*time.Second)
+	f.w.gossip.lies[h.index] = f.w.now + int64(wait)
+	return fmt.Sprintf("node %d hears for %v that all others are gone", h.index, wait), nil
+}
+
+// strikeBrokenDisk makes every write of a node fail until it starts again.
+func strikeBrokenDisk(f *nemesis) (string, func()) {
+	h := f.anyone()
+	if h == nil {
+		return "", nil
+	}
+	h.disk.broken = true
+	return fmt.Sprintf("node %d", h.index), nil
 }
 
 // strikeRolling restarts every node once, one after the other, in order.

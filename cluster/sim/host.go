@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-49de4af9/ringmaster/actors/fault"
 	"github.com/seed-49de4af9/ringmaster/actors/loop"
+	"github.com/seed-49de4af9/ringmaster/actors/replica"
 	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
@@ -30,6 +31,7 @@ type life struct {
 	system *actor.ActorSystem
 	loop   *loop.Loop
 	points fault.Points
+	store  replica.Store
 }
 
 // host is one machine: a disk and a clock that stay, and a program that comes and
@@ -46,6 +48,12 @@ type host struct {
 	boot, lives uint64
 	life        *life
 	program     program
+	// self is the node as it makes itself known, clusterID the cluster that it
+	// says it belongs to.
+	self      *messages.Member
+	clusterID string
+	// masters are the partitions that the node masters, as far as it knows.
+	masters map[uint64]bool
 	// draining says that the program is ending in good order.
 	draining bool
 	// due says that the actors will get the processor.
@@ -87,9 +95,17 @@ func (h *host) start() {
 	h.boot = h.lives
 	h.due, h.held, h.draining = false, nil, false
 	h.life = &life{boot: h.boot, loop: loop.New(), points: &points{host: h, boot: h.boot}}
+	h.masters = map[uint64]bool{}
 	h.w.log("node %d starts, life %d", h.index, h.boot)
 	h.w.net.forget(h.index)
 	boot := h.boot
+	store, err := h.disk.open(boot)
+	if err != nil {
+		h.w.violate("a disk opens", "node %d: %v", h.index, err)
+		h.boot = 0
+		return
+	}
+	h.life.store = store
 	p, err := h.launch(h, h.life)
 	if h.boot != boot {
 		return // it crashed while it started
@@ -103,6 +119,7 @@ func (h *host) start() {
 	h.wakeUp()
 	h.tickLater(between(h.w.rng.clocks, 1, int64(h.w.cfg.Tick)))
 	h.w.net.nodeChanged(h.index)
+	h.w.gossip.join(h)
 }
 
 // tickLater schedules ticks. Each node ticks at a phase of its own.
@@ -167,7 +184,9 @@ func (h *host) crash(why string) {
 		return
 	}
 	h.w.log("node %d crashes: %s", h.index, why)
-	h.disk.crash()
+	if err := h.disk.crash(); err != nil {
+		h.w.violate("a disk survives", "node %d: %v", h.index, err)
+	}
 	h.boot = 0
 	h.paused, h.held, h.doomed = false, nil, ""
 	h.w.net.nodeChanged(h.index)

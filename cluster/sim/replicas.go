@@ -29,42 +29,40 @@ type copyOf struct {
 }
 
 // copies reads what a disk holds, by partition.
-func copies(d *disk) (map[uint64]*copyOf, error) {
+func copies(e Engine) (map[uint64]*copyOf, error) {
 	found := map[uint64]*copyOf{}
-	var err error
-	d.rows.Ascend(func(r row) bool {
-		if len(r.key) < prefixSize || r.key[0] != prefixReplica && r.key[0] != prefixRows {
-			return true
+	err := e.Scan([]byte{prefixReplica}, []byte{prefixRows + 1}, func(key, value []byte) error {
+		if len(key) < prefixSize || key[0] != prefixReplica && key[0] != prefixRows {
+			return nil
 		}
-		p := binary.BigEndian.Uint64(r.key[1:prefixSize])
+		p := binary.BigEndian.Uint64(key[1:prefixSize])
 		c := found[p]
 		if c == nil {
 			c = &copyOf{digest: xxhash.New()}
 			found[p] = c
 		}
-		err = c.add(r)
-		return err == nil
+		return c.add(key, value)
 	})
 	return found, err
 }
 
 // add takes one row into account.
-func (c *copyOf) add(r row) error {
-	if r.key[0] == prefixRows {
+func (c *copyOf) add(key, value []byte) error {
+	if key[0] == prefixRows {
 		c.rows++
 		var size [8]byte
-		binary.BigEndian.PutUint64(size[:], uint64(len(r.key)))
+		binary.BigEndian.PutUint64(size[:], uint64(len(key)))
 		_, _ = c.digest.Write(size[:])
-		_, _ = c.digest.Write(r.key)
-		_, _ = c.digest.Write(r.value)
+		_, _ = c.digest.Write(key)
+		_, _ = c.digest.Write(value)
 		return nil
 	}
-	switch r.key[prefixSize] {
+	switch key[prefixSize] {
 	case rowReplica:
 		c.exists = true
 	case rowApplied:
 		applied := &messages.AppliedRow{}
-		if err := proto.Unmarshal(r.value, applied); err != nil {
+		if err := proto.Unmarshal(value, applied); err != nil {
 			return err
 		}
 		c.applied, c.turns = applied.GetIndex(), applied.GetTurns()
@@ -78,7 +76,7 @@ func (w *World) compareReplicas() {
 	first := map[uint64]*copyOf{}
 	where := map[uint64]int{}
 	for _, h := range w.hosts {
-		held, err := copies(h.disk)
+		held, err := copies(h.disk.engine)
 		if err != nil {
 			w.violate("rows on disk are sound", "node %d: %v", h.index, err)
 			return

@@ -21,6 +21,9 @@ type Result struct {
 	Schedule []FaultRecord
 	// Points counts how often each fault point was passed.
 	Points map[string]int
+	// Probes counts how often states were reached that matter: two masters at a
+	// time, stored answers to retries, and the like.
+	Probes map[string]int
 	// Trace is a hash over every event. Two runs of a seed must agree in it.
 	Trace uint64
 	// Events counts the events delivered.
@@ -83,6 +86,11 @@ func run(cfg Config, body func(w *World), launch launcher) *Result {
 	for _, p := range w.procs {
 		p.stop()
 	}
+	for _, h := range w.hosts {
+		if err := h.disk.close(); err != nil {
+			w.violate("a disk closes", "node %d: %v", h.index, err)
+		}
+	}
 	w.judge()
 	r := w.result()
 	r.Wall = time.Since(start)
@@ -100,7 +108,7 @@ func (w *World) byDefault() {
 // result gathers the figures of the run.
 func (w *World) result() *Result {
 	r := &Result{
-		Seed: w.cfg.Seed, Faults: w.faults.counts, Schedule: w.faults.records, Points: w.points,
+		Seed: w.cfg.Seed, Faults: w.faults.counts, Schedule: w.faults.records, Points: w.points, Probes: w.probes,
 		Trace: w.trace.Sum64(), Events: w.events, Virtual: time.Duration(w.now), Violations: w.violations,
 		Repeat: w.repeat(), Log: w.lastLines(), History: &w.history, verdicts: w.verdicts,
 	}
@@ -129,6 +137,13 @@ func (w *World) repeat() string {
 
 // Sleep lets virtual time pass; for the body of a test.
 func (w *World) Sleep(d time.Duration) { w.director.sleep(d) }
+
+// AtEnd has f run at the end of the second phase, when the cluster is whole, and
+// before histories are judged.
+func (w *World) AtEnd(f func(c *Client)) { w.atEnd = append(w.atEnd, f) }
+
+// History gives the operations so far.
+func (w *World) History() *History { return &w.history }
 
 // Client returns a client for the body of a test.
 func (w *World) Client() *Client { return w.newClient(w.director) }

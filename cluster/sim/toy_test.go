@@ -122,3 +122,20 @@ func TestSameSeedSameTrace(t *testing.T) {
 		t.Error("two seeds give the same trace")
 	}
 }
+
+func TestShrinkLeavesOutWhatIsNotNeeded(t *testing.T) {
+	broken := &toy{broken: "forgets", states: map[actors.ActorID][]byte{}, old: map[actors.ActorID][]byte{}, answers: map[string]*messages.Reply{}}
+	launch := func(h *host, l *life) (program, error) {
+		if h.lives == 1 && h.index == 0 { // a new run
+			clear(broken.states)
+			clear(broken.old)
+			clear(broken.answers)
+		}
+		return broken.launch(h, l)
+	}
+	cfg := Config{Seed: 3, Duration: 30 * time.Second, Faults: Swarm(), Behaviors: []*actors.Behavior{counter.Behavior()}}
+	small, r := shrink(cfg, nil, 40, launch)
+	if r.OK() || len(r.Faults) > 0 || small.Duration > 20*time.Second {
+		t.Errorf("shrunk to %v with faults %v: %v", small.Duration, r.Faults, r)
+	}
+}

@@ -144,7 +144,13 @@ func (w *World) method(kind, name string) (*actors.Method, error) {
 
 // answered looks at an acknowledgement: it must come from the one master of its
 // term.
-func (w *World) answered(_ *Op, reply *messages.Reply) {
+func (w *World) answered(op *Op, reply *messages.Reply) {
+	if reply.GetReplayed() {
+		w.probe("a retry got the stored answer")
+	}
+	if op.Attempts > 1 {
+		w.probe("an operation needed several attempts")
+	}
 	if reply.GetReplayed() || reply.GetMasterNode() == "" || reply.GetTerm() == 0 {
 		return
 	}

@@ -24,6 +24,7 @@ type World struct {
 	now     int64
 	hosts   []*host
 	net     *network
+	gossip  *gossip
 	history History
 	clients []*Client
 	procs   []*process
@@ -31,14 +32,20 @@ type World struct {
 	// director is the test's own body, and after it the second phase.
 	director *process
 	verdicts []Verdict
+	atEnd    []func(c *Client)
 	trace    *xxhash.Digest
 	scratch  [40]byte
 	events   int
+	// burst counts the events of this virtual second, burstBytes their size.
+	burst, burstBytes int
 	// tail is a ring of the last events, for the report of a failure.
 	tail       [200]string
 	tailNext   int
 	violations []string
 	points     map[string]int
+	// probes counts how often a state was reached that a run should reach now
+	// and then; a suite that never gets there proves little.
+	probes map[string]int
 	// claims holds, for each partition and term, the node seen to be its master.
 	claims map[[2]uint64]string
 	// draining says that clients are to finish.
@@ -51,12 +58,13 @@ type World struct {
 func newWorld(cfg Config, launch launcher) *World {
 	w := &World{
 		cfg: cfg, rng: newStreams(cfg.Seed), trace: xxhash.New(),
-		points: map[string]int{}, claims: map[[2]uint64]string{}, keys: map[string]*keyring{},
+		points: map[string]int{}, probes: map[string]int{}, claims: map[[2]uint64]string{}, keys: map[string]*keyring{},
 	}
 	for i := range cfg.Nodes {
 		w.hosts = append(w.hosts, newHost(w, i, launch))
 	}
 	w.net = newNetwork(w, cfg.Nodes)
+	w.gossip = newGossip(w, cfg.Nodes)
 	w.faults = newNemesis(w, cfg.Faults)
 	return w
 }
@@ -79,6 +87,14 @@ func (w *World) after(d time.Duration, f func()) {
 	w.schedule(event{at: w.now + int64(d), kind: evWorld, node: -1, run: f})
 }
 
+// The load of one virtual second, at most. A busy cluster of five nodes has a few
+// thousand events and a megabyte of messages; far more means that nodes answer
+// each other without end.
+const (
+	eventsMax = 200_000
+	bytesMax  = 48 << 20
+)
+
 // run delivers events until done says so or virtual time runs out.
 func (w *World) run(done func() bool, until time.Duration) {
 	for !done() && w.agenda.len() > 0 {
@@ -87,8 +103,16 @@ func (w *World) run(done func() bool, until time.Duration) {
 			w.violate("end of the run", "it did not end within %v of virtual time", until)
 			return
 		}
+		if second := e.at / int64(time.Second); second != w.now/int64(time.Second) {
+			w.burst, w.burstBytes = 0, 0
+		}
 		w.now = e.at
 		w.deliver(&e)
+		w.burst, w.burstBytes = w.burst+1, w.burstBytes+e.size
+		if w.burst > eventsMax || w.burstBytes > bytesMax {
+			w.violate("a bounded load", "%d events with %d bytes in one second: something goes round in circles", w.burst, w.burstBytes)
+			return
+		}
 	}
 }
 
@@ -175,6 +199,9 @@ func (w *World) claim(partition, term uint64, node string) {
 	}
 }
 
+// probe counts that a state was reached.
+func (w *World) probe(state string) { w.probes[state]++ }
+
 // byID finds a node by its id; nil if there is none.
 func (w *World) byID(id string) *host {
 	for _, h := range w.hosts {
@@ -190,5 +217,5 @@ func (w *World) planted(defect string) bool { return slices.Contains(w.cfg.Plant
 
 // String names the event's kind.
 func (k eventKind) String() string {
-	return [...]string{"world", "run", "tick", "message", "peer", "member", "disk", "done", "call", "reply", "wake"}[k]
+	return [...]string{"world", "run", "tick", "message", "peer", "member", "timer", "disk", "done", "call", "reply", "wake"}[k]
 }
