@@ -72,6 +72,8 @@ func (n *Node) fail(err error) {
 	go func() { _ = n.Kill() }() // the failure is what matters
 }
 
+func (n *Node) failed() bool { return n.failure.get() != nil }
+
 // Drain hands every mastership over to other nodes, so that calls do not have to
 // wait for an election when this node stops. Calls are served meanwhile. It
 // returns an error if masterships are left when DrainTimeout or the context ends.

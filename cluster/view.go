@@ -28,7 +28,7 @@ func (v view) Kinds() []*actors.Behavior { return v.n.cfg.Behaviors }
 
 // Status implements api.Engine.
 func (v view) Status(ctx context.Context) (*api.Status, error) {
-	if v.n.failure.get() != nil { // the engine does not answer any more
+	if v.n.failed() { // the engine does not answer any more
 		return v.n.status(&node.Status{}), nil
 	}
 	got := make(chan *node.Status, 1)
