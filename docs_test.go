@@ -1,6 +1,8 @@
 package ringmaster_test
 
 import (
+	"maps"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -28,6 +30,8 @@ import (
 // A command that runs until it is stopped (ringmaster dev or node) runs in the
 // background, as in a terminal of its own, until the page ends; its output is
 // that up to the last line shown. The command after it waits until it is ready.
+// A command that only looks is repeated until it shows what the page shows: a
+// cluster takes a moment to notice things.
 //
 // The ports of the pages are replaced by free ones.
 
@@ -89,6 +93,10 @@ func goBlocks(text string) map[int]string {
 var server = regexp.MustCompile(`^(go run \./cmd/ringmaster|ringmaster|go run \.) (dev|node)\b`)
 
 func (c command) server() bool { return server.MatchString(c.text) }
+
+var looking = regexp.MustCompile(`^ringmaster (status|members|ring|partitions)\b`)
+
+func (c command) looks() bool { return looking.MatchString(c.text) }
 
 // varying finds what differs from run to run.
 var varying = regexp.MustCompile(strings.Join([]string{
@@ -164,37 +172,58 @@ func pages(t *testing.T) map[string]string {
 	return found
 }
 
-// freePorts replaces each port that a text names by a free one.
-type freePorts map[string]string
+// The pages use the ports from pagePort on, 10 for each node.
+const (
+	pagePort  = 7420
+	pagePorts = 30
+)
 
-var port = regexp.MustCompile(`\b74[2-9]\d\b`)
+var port = regexp.MustCompile(`\b74[2-4]\d\b`)
 
-func (f freePorts) in(t *testing.T, text string) string {
-	t.Helper()
-	return port.ReplaceAllStringFunc(text, func(p string) string {
-		if f[p] == "" {
-			f[p] = freePort(t)
+// ports replaces the ports of a page by those of a free block.
+type ports struct{ first int }
+
+func (p ports) in(text string) string {
+	return port.ReplaceAllStringFunc(text, func(shown string) string {
+		n, err := strconv.Atoi(shown)
+		if err != nil {
+			return shown
 		}
-		return f[p]
+		return strconv.Itoa(p.first + n - pagePort)
 	})
 }
 
 // back shows the ports that the page shows.
-func (f freePorts) back(text string) string {
-	for shown, free := range f {
-		text = strings.ReplaceAll(text, free, shown)
+func (p ports) back(text string) string {
+	for i := range pagePorts {
+		text = strings.ReplaceAll(text, strconv.Itoa(p.first+i), strconv.Itoa(pagePort+i))
 	}
 	return text
 }
 
-func freePort(t *testing.T) string {
+// freePorts finds a block of free ports, below those that the system gives away.
+func freePorts(t *testing.T) ports {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		p := ports{20000 + pagePorts*rand.IntN(12000/pagePorts)}
+		if p.free(t) {
+			return p
+		}
 	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	t.Fatalf("no block of %d free ports", pagePorts)
+	return ports{}
+}
+
+func (p ports) free(t *testing.T) bool {
+	t.Helper()
+	for i := range pagePorts {
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(p.first+i))
+		if err != nil {
+			return false
+		}
+		defer l.Close()
+	}
+	return true
 }
 
 // buildRingmaster builds the program that the pages call.
@@ -225,8 +254,9 @@ func TestConsoleBlocks(t *testing.T) {
 		t.Skip("starts clusters")
 	}
 	bin := buildRingmaster(t)
-	for page, text := range pages(t) {
-		commands := consoleCommands(page, text)
+	texts := pages(t)
+	for _, page := range slices.Sorted(maps.Keys(texts)) {
+		commands := consoleCommands(page, texts[page])
 		if len(commands) == 0 {
 			continue
 		}

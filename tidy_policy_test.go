@@ -155,12 +155,6 @@ var dependencies = []dependency{
 		"latency percentiles of bench without keeping every sample",
 	},
 	{
-		"golang.org/x/time",
-		[]string{"cluster/...", "cmd"},
-		nil,
-		"rate limits: of snapshot streams, of refused connections, of bench",
-	},
-	{
 		"github.com/anishathalye/porcupine",
 		[]string{"cluster/sim"},
 		nil,
@@ -195,12 +189,6 @@ var dependencies = []dependency{
 		[]string{},
 		[]string{"actors/..."},
 		"protocol scenarios as text",
-	},
-	{
-		"golang.org/x/tools",
-		[]string{},
-		[]string{"", "cluster/..."},
-		"analysis of the code, in tests",
 	},
 }
 
