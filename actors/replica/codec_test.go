@@ -2,12 +2,15 @@ package replica
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+
+	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
 func sampleMessages() []*pb.Message {
@@ -87,6 +90,83 @@ func FuzzDecodeEntry(f *testing.F) {
 		again, err := decodeEntry(index, encodeEntry(e))
 		if err != nil || !proto.Equal(e, again) {
 			t.Errorf("%v came back as %v, %v", e, again, err)
+		}
+	})
+}
+
+func sampleEntry(turns int) *messages.Entry {
+	e := &messages.Entry{Term: 7, Time: 1 << 60}
+	for i := range turns {
+		e.Turns = append(e.Turns, &messages.Turn{
+			Kind: "counter", Key: fmt.Sprintf("key-%d", i), Method: "Add", BehaviorVersion: 1, Version: uint64(i), Digest: 1 << 63,
+			Request: &messages.RequestID{Client: []byte("0123456789abcdef"), Sequence: uint64(i), LowWater: 1},
+			State:   &messages.StateChange{Change: &messages.StateChange_Whole{Whole: make([]byte, 64)}}, Reply: []byte{8, 1},
+		})
+	}
+	e.Turns = append(e.Turns, &messages.Turn{
+		Kind: "counter", Key: "k", Rejection: &messages.Rejection{Code: "no", Message: "not now"},
+		State: &messages.StateChange{Change: &messages.StateChange_Deleted{Deleted: true}},
+	})
+	return e
+}
+
+// FuzzDecodeEffects holds decodeEffects equal to proto.Unmarshal on everything
+// that a program could have written.
+func FuzzDecodeEffects(f *testing.F) {
+	for _, n := range []int{0, 1, 3} {
+		b, err := proto.Marshal(sampleEntry(n))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		want := &messages.Entry{}
+		err := proto.Unmarshal(b, want)
+		if err == nil {
+			// What a program writes: each field once, in order.
+			if b, err = (proto.MarshalOptions{Deterministic: true}).Marshal(want); err != nil {
+				return
+			}
+		}
+		got, errGot := decodeEffects(b)
+		if err != nil {
+			return // garbage: no panic is all that is asked
+		}
+		discardUnknown(want)
+		if errGot != nil || !proto.Equal(want, got) {
+			t.Errorf("%x: %v, %v; want %v", b, got, errGot, want)
+		}
+	})
+}
+
+func discardUnknown(e *messages.Entry) {
+	b, err := proto.Marshal(e)
+	if err == nil {
+		proto.Reset(e)
+		_ = proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(b, e)
+	}
+}
+
+func BenchmarkDecodeEffects(b *testing.B) {
+	data, err := proto.Marshal(sampleEntry(8))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("ours", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := decodeEffects(data); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("protobuf", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := proto.Unmarshal(data, &messages.Entry{}); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }

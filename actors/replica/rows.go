@@ -57,9 +57,9 @@ func (w *rowWriter) add(e *pb.Entry, decoded *messages.Entry) {
 // than the one it was appended in.
 func (c *committed) effects() *messages.Entry {
 	if c.decoded == nil {
-		c.decoded = &messages.Entry{}
-		err := proto.Unmarshal(c.entry.GetData(), c.decoded)
+		decoded, err := decodeEffects(c.entry.GetData())
 		invariant(err == nil, "entry %d cannot be read: %v", c.entry.GetIndex(), err)
+		c.decoded = decoded
 	}
 	if c.decoded.GetTerm() != c.entry.GetTerm() {
 		return nil
