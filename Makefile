@@ -12,7 +12,7 @@ TMP           := $(CURDIR)/bin
 # sim: how many seeds, or the one to repeat, of which tests.
 SEEDS         ?= 200
 SEED          ?=
-SIM           ?= ^TestCluster
+SIM           ?= ^TestSwarm$$
 # fuzz: how long each target runs.
 FUZZTIME      ?= 60s
 
