@@ -186,9 +186,9 @@ func TestEncodeJSON(t *testing.T) {
 	}{
 		{&messages.ReplicaAddress{}, `{"replicaId":"0","nodeId":""}`},
 		{&messages.ReplicaAddress{ReplicaId: 1 << 60, NodeId: "a b\n<ü>"}, `{"replicaId":"1152921504606846976","nodeId":"a b\n<ü>"}`},
-		{&messages.AssignRequest{}, `{"epoch":"0","assignments":[],"nextReplicaId":"0","reason":""}`},
+		{&messages.AssignRequest{}, `{"epoch":"0","assignments":[],"nextReplicaId":"0","reason":"","plan":"","heldProposer":""}`},
 		{&messages.RegisterMemberRequest{}, `{"member":null}`},
-		{&messages.BootstrapAnswer{Accepted: true}, `{"nodeId":"","clusterId":"","accepted":true,"reason":""}`},
+		{&messages.BootstrapAnswer{Accepted: true}, `{"nodeId":"","clusterId":"","accepted":true,"reason":"","plan":"","heldProposer":""}`},
 		{&messages.GetTableRequest{}, `{}`},
 	} {
 		payload, err := proto.Marshal(test.reply)
@@ -228,7 +228,7 @@ func TestDescribe(t *testing.T) {
 	}
 	for want, m := range map[string]proto.Message{
 		"GetTableRequest {}": &messages.GetTableRequest{},
-		"BootstrapAnswer { string nodeId; string clusterId; bool accepted; string reason }": &messages.BootstrapAnswer{},
+		"BootstrapAnswer { string nodeId; string clusterId; bool accepted; string reason; string plan; string heldProposer }": &messages.BootstrapAnswer{},
 	} {
 		if got := actors.DescribeMessage(m.ProtoReflect().Descriptor()); got != want {
 			t.Errorf("got %s, want %s", got, want)
