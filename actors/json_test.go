@@ -186,7 +186,7 @@ func TestEncodeJSON(t *testing.T) {
 	}{
 		{&messages.ReplicaAddress{}, `{"replicaId":"0","nodeId":""}`},
 		{&messages.ReplicaAddress{ReplicaId: 1 << 60, NodeId: "a b\n<ü>"}, `{"replicaId":"1152921504606846976","nodeId":"a b\n<ü>"}`},
-		{&messages.AssignRequest{}, `{"epoch":"0","assignments":[],"nextReplicaId":"0","reason":"","plan":"","heldProposer":""}`},
+		{&messages.AssignRequest{}, `{"epoch":"0","assignments":[],"nextReplicaId":"0","reason":""}`},
 		{&messages.RegisterMemberRequest{}, `{"member":null}`},
 		{&messages.BootstrapAnswer{Accepted: true}, `{"nodeId":"","clusterId":"","accepted":true,"reason":"","plan":"","heldProposer":""}`},
 		{&messages.GetTableRequest{}, `{}`},
