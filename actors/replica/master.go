@@ -170,7 +170,7 @@ func (m *master) hint() string {
 // request takes a call. A slave only says who the master may be.
 func (r *Replica) request(req *call.Request) {
 	m := r.master
-	if m == nil || !m.ready || r.transfer != nil || r.parting || m.resumeAt > 0 {
+	if m == nil || !m.ready || r.transfer != nil || r.parting || m.resumeAt > 0 || !r.majority() {
 		reply := &messages.Reply{Code: messages.Code_CODE_NOT_MASTER, Partition: r.partition, Term: r.term}
 		if m == nil && r.lead != 0 {
 			reply.MasterNode = r.peers[r.lead]

@@ -45,6 +45,9 @@ type Replica struct {
 	role raft.StateType
 	vote uint64
 
+	// unreachable are the peers whose node the links do not reach, by replica id.
+	unreachable map[uint64]bool
+
 	// What waits for the next wake-up.
 	in     []*pb.Message
 	done   []*appended
@@ -101,10 +104,11 @@ func (h *Host) Props(row *messages.ReplicaRow) *actor.Props {
 func newReplica(h *Host, row *messages.ReplicaRow) *Replica {
 	r := &Replica{
 		host: h, partition: row.GetPartition(), id: row.GetReplicaId(),
-		peers:     map[uint64]string{},
-		sentEmpty: map[uint64]uint64{},
-		outgoing:  map[uint64]*outgoing{},
-		logger:    h.cfg.Logger.With("partition", row.GetPartition()),
+		peers:       map[uint64]string{},
+		unreachable: map[uint64]bool{},
+		sentEmpty:   map[uint64]uint64{},
+		outgoing:    map[uint64]*outgoing{},
+		logger:      h.cfg.Logger.With("partition", row.GetPartition()),
 	}
 	for _, p := range row.GetPeers() {
 		r.peers[p.GetReplicaId()] = p.GetNodeId()
@@ -292,8 +296,10 @@ func (r *Replica) peerChanged(p *call.PeerChanged) {
 			continue
 		}
 		if p.Up {
+			delete(r.unreachable, id)
 			continue
 		}
+		r.unreachable[id] = true
 		r.rn.ReportUnreachable(id)
 		r.dropOutgoing(id)
 		if r.role == raft.StateFollower && r.lead == id {
@@ -304,6 +310,12 @@ func (r *Replica) peerChanged(p *call.PeerChanged) {
 			r.planCampaign(id)
 		}
 	}
+}
+
+// majority reports whether the links reach a majority of the replicas. A master
+// without one takes no requests: what it does not begin, it can say did not run.
+func (r *Replica) majority() bool {
+	return len(r.peers)-len(r.unreachable) > len(r.peers)/2
 }
 
 // planCampaign lets the slaves stand in the order of their replica ids.
