@@ -115,9 +115,11 @@ func Dial(ctx context.Context, addrs []string, opts ...ClientOption) (*Client, e
 		return nil, errors.New("dial: no address is given; name at least one node as host:port")
 	}
 	c := newClient(opts)
+	c.mu.Lock()
 	for _, address := range addrs {
-		c.addPeer(address, true)
+		c.addPeerLocked(address, "", true)
 	}
+	c.mu.Unlock()
 	select {
 	case <-c.formed:
 		return c, nil
@@ -263,6 +265,7 @@ func (c *Client) learnRoute(from *peer, route *messages.Route) {
 // none any more, except those that Dial was given.
 func (c *Client) learnMembers(from *peer, route *messages.Route) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if id := route.GetNodeId(); id != "" && from.id() != id {
 		from.nodeID.Store(&id)
 		if old := c.byNode[id]; old != nil && old != from && !old.seed {
@@ -270,16 +273,8 @@ func (c *Client) learnMembers(from *peer, route *messages.Route) {
 		}
 		c.byNode[id] = from
 	}
-	var fresh []*messages.Member
 	for _, m := range route.GetMembers() {
-		known := c.byNode[m.GetNodeId()]
-		if known != nil && known.address != m.GetApiAddress() && !known.seed && !known.up() {
-			c.removeLocked(known) // it came back elsewhere
-			known = nil
-		}
-		if known == nil && m.GetApiAddress() != "" {
-			fresh = append(fresh, m)
-		}
+		c.learnMemberLocked(m)
 	}
 	for _, p := range *c.peers.Load() {
 		isMember := slices.ContainsFunc(route.GetMembers(), func(m *messages.Member) bool { return m.GetNodeId() == p.id() })
@@ -287,46 +282,43 @@ func (c *Client) learnMembers(from *peer, route *messages.Route) {
 			c.removeLocked(p)
 		}
 	}
-	c.mu.Unlock()
-	for _, m := range fresh {
-		c.addMember(m)
-	}
 }
 
-// addMember makes a peer of a member, unless a peer at its address exists whose
-// node is not known yet.
-func (c *Client) addMember(m *messages.Member) {
-	id := m.GetNodeId()
-	c.mu.Lock()
+// learnMemberLocked makes sure that a member has a peer at its address.
+func (c *Client) learnMemberLocked(m *messages.Member) {
+	id, address := m.GetNodeId(), m.GetApiAddress()
+	if known := c.byNode[id]; known != nil {
+		if known.address == address || known.seed || known.up() {
+			return
+		}
+		c.removeLocked(known) // it came back elsewhere
+	}
+	if id == "" || address == "" {
+		return
+	}
 	for _, p := range *c.peers.Load() {
-		if p.address == m.GetApiAddress() && p.id() == "" {
+		if p.address == address && p.id() == "" {
 			p.nodeID.Store(&id)
 			c.byNode[id] = p
-			c.mu.Unlock()
 			return
 		}
 	}
-	c.mu.Unlock()
-	if p := c.addPeer(m.GetApiAddress(), false); p != nil {
-		c.mu.Lock()
-		p.nodeID.Store(&id)
-		c.byNode[id] = p
-		c.mu.Unlock()
-	}
+	c.addPeerLocked(address, id, false)
 }
 
-// addPeer makes a peer that keeps a link to a node; nil when the client is closed.
-func (c *Client) addPeer(address string, seed bool) *peer {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// addPeerLocked makes a peer that keeps a link to a node, whose id may be unknown.
+func (c *Client) addPeerLocked(address, id string, seed bool) {
 	if c.closed {
-		return nil
+		return
 	}
 	p := newPeer(c, address, seed)
+	if id != "" {
+		p.nodeID.Store(&id)
+		c.byNode[id] = p
+	}
 	peers := append(slices.Clone(*c.peers.Load()), p)
 	c.peers.Store(&peers)
 	c.running.Go(p.run)
-	return p
 }
 
 func (c *Client) removeLocked(p *peer) {

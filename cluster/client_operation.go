@@ -143,6 +143,9 @@ func (c *Client) settle(op *operation, from *peer, r *messages.Reply) {
 	switch r.GetCode() {
 	case messages.Code_CODE_OK, messages.Code_CODE_REJECTED:
 		c.learnMaster(op.partition, r.GetMasterNode())
+		if op.session != nil && !op.session.known.Load() {
+			op.session.known.Store(true)
+		}
 		c.finish(op, r)
 	case messages.Code_CODE_FAILED:
 		if op.unsure.Load() && !op.call.GetQuery() {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"crypto/rand"
 	"sync"
+	"sync/atomic"
 
 	"github.com/seed-49de4af9/ringmaster/messages"
 )
@@ -21,6 +22,9 @@ type session struct {
 	// the lowest unsettled one on; head is where it starts.
 	window []*operation
 	head   int
+	// known says that the partition has stored an answer under this session. Until
+	// then the mark stays at 1: a higher one would mean a session it forgot.
+	known atomic.Bool
 }
 
 // partitionSession is the session that the next command of a partition belongs
@@ -43,7 +47,11 @@ func (p *partitionSession) numberLocked(op *operation) {
 	}
 	s := p.current
 	op.session = s
-	op.call.Request = &messages.RequestID{Client: s.client, Sequence: s.next, LowWater: s.next - uint64(s.span())}
+	low := s.next - uint64(s.span())
+	if !s.known.Load() {
+		low = 1
+	}
+	op.call.Request = &messages.RequestID{Client: s.client, Sequence: s.next, LowWater: low}
 	op.request.Store(op.call.GetRequest())
 	s.window = append(s.window, op)
 	s.next++
