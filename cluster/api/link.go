@@ -211,11 +211,12 @@ func (l *link) read() {
 			l.still()
 			continue
 		}
-		if err == nil {
-			err = DecodeCalls(body, l.take)
-		}
 		if err != nil {
 			l.readFailed(err)
+			return
+		}
+		if err := DecodeCalls(body, l.take); err != nil {
+			l.garbage(err)
 			return
 		}
 		if !l.awaitRoom() {
@@ -224,26 +225,29 @@ func (l *link) read() {
 	}
 }
 
-// readFailed ends the link after what it read was no frame, or nothing.
+// readFailed ends the link after nothing could be read.
 func (l *link) readFailed(err error) {
 	if l.isEnding() {
 		return
 	}
-	var timeout net.Error
+	var broken net.Error
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
-		l.end(true, nil)
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case errors.Is(err, ErrFrameTooLarge):
+		l.garbage(err)
+	case errors.As(err, &broken) && broken.Timeout():
 		l.end(true, &messages.Reply{
 			Code:    messages.Code_CODE_INVALID,
 			Message: fmt.Sprintf("nothing came over this link for %v; a client sends empty frames while it has nothing to say", l.server.cfg.Limits.LinkIdle),
 		})
-	case errors.As(err, &timeout): // the connection broke
+	default: // the client went away
 		l.end(true, nil)
-	default:
-		l.server.logger.Warn("client sent what is no frame", "client", l.conn.RemoteAddr(), "cause", err)
-		l.end(true, &messages.Reply{Code: messages.Code_CODE_INVALID, Message: err.Error() + "; the link ends here"})
 	}
+}
+
+// garbage ends the link after what came was no frame.
+func (l *link) garbage(err error) {
+	l.server.logger.Warn("client sent what is no frame", "client", l.conn.RemoteAddr(), "cause", err)
+	l.end(true, &messages.Reply{Code: messages.Code_CODE_INVALID, Message: strings.ToValidUTF8(err.Error(), "?") + "; the link ends here"})
 }
 
 // take submits one call.
@@ -293,9 +297,7 @@ func (l *link) check(c *messages.Call) (*method, *messages.Reply) {
 		c.TimeoutMs = most
 	}
 	if id := c.GetRequest(); id != nil && !m.Query {
-		if c.GetIdempotencyKey() && len(id.GetClient()) == sessionIDBytes && id.GetSequence() == 0 {
-			id.LowWater = 0
-		} else if err := checkNumber(id); err != nil {
+		if err := checkNumber(id, c.GetIdempotencyKey()); err != nil {
 			return nil, invalidReply("the request's number: " + err.Error())
 		}
 	}

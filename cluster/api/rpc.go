@@ -77,7 +77,7 @@ func (s *Server) number(call *messages.Call, in *messages.InvokeRequest) error {
 		}
 	case len(session) > 0:
 		id := &messages.RequestID{Client: session, Sequence: in.GetSequence(), LowWater: in.GetLowWater()}
-		if err := checkNumber(id); err != nil {
+		if err := checkNumber(id, false); err != nil {
 			return connect.NewError(connect.CodeInvalidArgument, err)
 		}
 		call.Request = id
@@ -88,13 +88,17 @@ func (s *Server) number(call *messages.Call, in *messages.InvokeRequest) error {
 // sessionIDBytes is the length of every client id.
 const sessionIDBytes = 16
 
-// checkNumber says what is wrong with a number that a client chose.
-func checkNumber(id *messages.RequestID) error {
+// checkNumber says what is wrong with a number that a client chose; byKey, with
+// one that is the digest of an idempotency key.
+func checkNumber(id *messages.RequestID, byKey bool) error {
 	switch {
 	case len(id.GetClient()) != sessionIDBytes:
 		return fmt.Errorf("the session has %d bytes; draw %d random ones for each client", len(id.GetClient()), sessionIDBytes)
+	case byKey && (id.GetSequence() != 0 || id.GetLowWater() != 0):
+		return errors.New("an idempotency key needs no sequence and no low_water")
+	case byKey:
 	case id.GetSequence() == 0:
-		return errors.New("the sequence is 0; number the requests of a session and partition 1, 2, 3, ")
+		return errors.New("the sequence is 0; number the requests of a session and partition 1, 2, 3 and so on")
 	case id.GetLowWater() > id.GetSequence():
 		return fmt.Errorf("low_water %d is above the request's own number %d", id.GetLowWater(), id.GetSequence())
 	}
