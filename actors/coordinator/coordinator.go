@@ -65,6 +65,7 @@ func Producer(cfg Config) actor.Producer {
 			flight:      newFlight(cfg.Self),
 		}
 		c.newSession()
+		c.number = firstNumber(c.session.id)
 		return c
 	}
 }

@@ -164,3 +164,22 @@ func benchmarkLocal(b *testing.B, numbered bool) {
 		b.Fatalf("%d of %d were answered", answered, b.N)
 	}
 }
+
+// TestNumbersOfIncarnationsDiffer: a reply that was held up while the node started
+// again once answered another request, because both incarnations counted from 1.
+func TestNumbersOfIncarnationsDiffer(t *testing.T) {
+	numbers := map[uint64]bool{}
+	for boot := range byte(4) {
+		produce := Producer(Config{Partition: 7, Self: "N1", ClientID: [16]byte{1, boot}})
+		for range 4 {
+			c, ok := produce().(*coordinator)
+			if !ok {
+				t.Fatal("the producer makes something else than a coordinator")
+			}
+			if numbers[c.number>>20] {
+				t.Fatalf("boot %d: an incarnation counts on from %d, where another one counts", boot, c.number)
+			}
+			numbers[c.number>>20] = true
+		}
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/seed-49de4af9/ringmaster/actors/internal/call"
 	"github.com/seed-49de4af9/ringmaster/messages"
 )
@@ -95,6 +97,14 @@ const attemptBits = 16
 
 func forwardID(r *call.Request) uint64 {
 	return r.Trail.Number<<attemptBits | uint64(r.Trail.Attempt)
+}
+
+// firstNumber is where an incarnation begins to count its requests. A reply to a
+// request of an earlier incarnation may still come — the master was paused, or a
+// link held it back, while this node started again — and must not be taken for
+// the reply to a new request. So every incarnation counts from a place of its own.
+func firstNumber(session []byte) uint64 {
+	return xxhash.Sum64(session) >> (attemptBits + 2)
 }
 
 func splitForwardID(id uint64) (number uint64, attempt uint16) {
