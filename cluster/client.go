@@ -46,6 +46,9 @@ type Client struct {
 	// peers are all nodes known, in a slice that is replaced, never changed.
 	peers atomic.Pointer[[]*peer]
 
+	// reading counts the readers that are settling calls; see cork.
+	reading atomic.Int32
+
 	mu sync.Mutex
 	// byNode finds peers by node id.
 	byNode map[string]*peer

@@ -48,6 +48,9 @@ type clientLink struct {
 	gathered []byte
 	frame    int
 	closed   bool
+	// corked says that the writer is to be woken when the readers have done with
+	// what they read; see Client.cork.
+	corked bool
 	// asked is when the node was asked whether it is there; 0: it is.
 	asked int64
 
@@ -87,10 +90,38 @@ func (l *clientLink) send(op *operation, due int64) bool {
 		return true
 	}
 	l.gathered = out
-	if first {
+	switch {
+	case !first:
+	case l.peer.client.reading.Load() > 0:
+		l.corked = true
+	default:
 		notify(l.wake)
 	}
 	return true
+}
+
+// cork holds the writers of all links back while a reader settles what came in one
+// frame: replies bring forth calls, and those of one frame go in one write.
+func (c *Client) cork() { c.reading.Add(1) }
+
+func (c *Client) uncork() {
+	c.reading.Add(-1)
+	// A sender that still saw us reading has marked its link before we get its lock.
+	for _, p := range *c.peers.Load() {
+		if l := p.link.Load(); l != nil {
+			l.uncork()
+		}
+	}
+}
+
+func (l *clientLink) uncork() {
+	l.mu.Lock()
+	corked := l.corked
+	l.corked = false
+	l.mu.Unlock()
+	if corked {
+		notify(l.wake)
+	}
 }
 
 // openFrame closes the frame under way, if any, and begins another.
@@ -141,7 +172,10 @@ func (l *clientLink) read() error {
 			return err
 		}
 		l.heard.Store(l.peer.client.now())
-		if err := api.DecodeReplies(body, l.onReply, l.onRoute); err != nil {
+		l.peer.client.cork()
+		err = api.DecodeReplies(body, l.onReply, l.onRoute)
+		l.peer.client.uncork()
+		if err != nil {
 			return fmt.Errorf("the node sent what is no frame: %w", err)
 		}
 	}
