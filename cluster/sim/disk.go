@@ -45,8 +45,9 @@ type disk struct {
 	batch, durable int
 	// slowness multiplies the time of every sync; 1 is a healthy disk.
 	slowness float64
-	// broken makes every batch fail.
-	broken bool
+	// broken makes every batch fail; failed says that one did. What comes after
+	// a failure is never written, or the disk would have a hole.
+	broken, failed bool
 	// boot is the life of the node that may use the disk.
 	boot uint64
 }
@@ -123,7 +124,7 @@ func (d *disk) begin() {
 		if d.boot != boot {
 			return
 		}
-		if sync && !d.broken {
+		if sync && !d.broken && !d.failed {
 			d.durable = d.batch
 		}
 		d.acknowledge(sync)
@@ -138,8 +139,10 @@ func (d *disk) acknowledge(sync bool) {
 		done := d.queue[:d.batch]
 		d.queue = append([]*replica.Write(nil), d.queue[d.batch:]...)
 		d.batch, d.durable = 0, 0
-		err := errDiskBroken
-		if !d.broken {
+		var err error
+		if d.failed = d.failed || d.broken; d.failed {
+			err = errDiskBroken
+		} else {
 			err = d.engine.Commit(done, sync)
 		}
 		for _, w := range done {
@@ -173,6 +176,9 @@ func (d *disk) crash() error {
 	}
 	// Positions count from the last durable visible write: first the visible
 	// ones that may be lost, then the queue.
+	if d.failed {
+		d.queue = nil
+	}
 	visible := d.engine.Unsynced()
 	least, most := 0, visible+len(d.queue)
 	if d.durable > 0 {
@@ -190,6 +196,6 @@ func (d *disk) crash() error {
 		err = after.Commit(d.queue[:keep-visible], true)
 	}
 	d.retired = append(d.retired, d.engine)
-	d.engine, d.queue, d.batch, d.durable, d.broken = after, nil, 0, 0, false
+	d.engine, d.queue, d.batch, d.durable, d.broken, d.failed = after, nil, 0, 0, false, false
 	return err
 }

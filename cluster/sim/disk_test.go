@@ -153,4 +153,10 @@ func TestBrokenDiskTellsEveryone(t *testing.T) {
 	if failures != 3 {
 		t.Errorf("%d of 3 writes failed", failures)
 	}
+	// What is submitted after a failure must not be there, or the disk has a hole.
+	s.Submit(&replica.Write{Ops: []replica.Op{{Kind: replica.Put, Key: []byte("k"), Value: []byte("v")}}})
+	h.crash("test")
+	if rows := contents(t, h.disk); len(rows) > 0 {
+		t.Errorf("after a failure the disk took %v", rows)
+	}
 }

@@ -2,8 +2,10 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -85,6 +87,32 @@ func (c *Checker) Check(ops []*Op) (Verdict, error) {
 		_, v.Info = porcupine.CheckOperationsVerbose(v.model, history, c.Timeout)
 	}
 	return v, nil
+}
+
+// Stuck gives the operations where the longest explanation of the history ends: the
+// last one it explains, and those that returned first of all it does not.
+func (v Verdict) Stuck(ops []*Op) (last *Op, unexplained []*Op) {
+	explained := map[*Op]bool{}
+	for _, partials := range v.Info.PartialLinearizationsOperations() {
+		for _, partial := range partials {
+			if len(partial) <= len(explained) {
+				continue
+			}
+			clear(explained)
+			for _, o := range partial {
+				if op, ok := o.Input.(*Op); ok {
+					explained[op], last = true, op
+				}
+			}
+		}
+	}
+	for _, op := range ops {
+		if !explained[op] && op.Outcome == Acked {
+			unexplained = append(unexplained, op)
+		}
+	}
+	slices.SortFunc(unexplained, func(a, b *Op) int { return cmp.Compare(a.Return, b.Return) })
+	return last, unexplained[:min(3, len(unexplained))]
 }
 
 // Draw writes the history and how far it can be explained as a page for a

@@ -31,7 +31,10 @@ func (r *Result) Write(dir string) (string, error) {
 		name := strings.Map(fileRune, v.Actor.String())
 		for _, ops := range r.History.ByActor() {
 			if ops[0].Actor == v.Actor {
-				files[name+".txt"] = strings.Join(describeOps(ops), "\n") + "\n"
+				last, unexplained := v.Stuck(ops)
+				text := "The longest explanation ends with the first of these; it cannot explain the others:\n" +
+					strings.Join(describeOps(append([]*Op{last}, unexplained...)), "\n") + "\n\nAll operations:\n"
+				files[name+".txt"] = text + strings.Join(describeOps(ops), "\n") + "\n"
 			}
 		}
 		if err := v.Draw(filepath.Join(path, name+".html")); err != nil {
