@@ -55,7 +55,7 @@ are taken, the next free block is used. Ctrl-C stops it.`,
 	f.IntVar(&d.partitions, "partitions", cluster.DefaultPartitions, "slices of the ring, fixed when the cluster begins")
 	f.IntVar(&d.replicas, "replicas", cluster.DefaultReplicas, "copies of each partition, fixed when the cluster begins")
 	f.StringVar(&d.dataDir, "data-dir", "", "where to keep the data; default: in memory")
-	d.log.flags(c, "warn")
+	d.log.flags(c, "error")
 	return c
 }
 
@@ -143,11 +143,11 @@ func (a *app) freeBlock(ctx context.Context, d *devConfig) (string, error) {
 		err := blockIsFree(ctx, host, port, d.nodes)
 		if err == nil {
 			if block > 0 {
-				a.say("%v: another process has it. This cluster listens from port %d on.", taken, port)
+				a.say("%v; this cluster listens from port %d on", taken, port)
 			}
 			return net.JoinHostPort(host, strconv.Itoa(port)), nil
 		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
+		if !errors.As(err, new(portTaken)) {
 			return "", exitf(ExitUsage, "--listen %s: %w", d.listen, err)
 		}
 		if taken == nil {
@@ -157,6 +157,13 @@ func (a *app) freeBlock(ctx context.Context, d *devConfig) (string, error) {
 	return "", exitf(ExitUsage, "--listen %s: no free block of %d ports near it: %w", d.listen, d.nodes*devPortStep, taken)
 }
 
+// portTaken says that another process has a port.
+type portTaken struct{ port int }
+
+func (e portTaken) Error() string {
+	return fmt.Sprintf("port %d is in use by another process", e.port)
+}
+
 // blockIsFree tries the three ports of each node.
 func blockIsFree(ctx context.Context, host string, port, nodes int) error {
 	var lc net.ListenConfig
@@ -164,8 +171,11 @@ func blockIsFree(ctx context.Context, host string, port, nodes int) error {
 		for j := range 3 {
 			at := port + i*devPortStep + j
 			l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(at)))
+			if errors.Is(err, syscall.EADDRINUSE) {
+				return portTaken{at}
+			}
 			if err != nil {
-				return fmt.Errorf("port %d: %w", at, plain(err))
+				return plain(err)
 			}
 			l.Close()
 		}

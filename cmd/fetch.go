@@ -34,6 +34,9 @@ func (r *remote) flags(c *cobra.Command, timeout time.Duration, what string) {
 	c.Flags().DurationVar(&r.timeout, "timeout", timeout, what)
 }
 
+// answerGrace is how much later than a node a command gives up on its answer.
+const answerGrace = time.Second
+
 // bodyMax bounds what a node may answer: the status of 4096 partitions fits.
 const bodyMax = 64 << 20
 
@@ -141,7 +144,8 @@ func (c *caller) request(ctx context.Context, method, addr, path string, body st
 // first asks the nodes one after the other, until one answers; an error that it
 // tells is an answer too.
 func (c *caller) first(ctx context.Context, method, path, body string, headers map[string]string) (http.Header, []byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.remote.timeout)
+	// Nodes keep the same time; what they say at its end is worth the wait.
+	ctx, cancel := context.WithTimeout(ctx, c.remote.timeout+answerGrace)
 	defer cancel()
 	var errs []error
 	for _, addr := range c.remote.addrs {

@@ -164,7 +164,11 @@ func (o *overview) text(p *page) {
 	var gone []string
 	for _, m := range o.Members {
 		if m.State != "alive" {
-			p.linef("  %s  %s  %s %s ago", m.Name, m.APIAddress, m.State, ago(m.Since))
+			since := ""
+			if m.State != "unreachable" {
+				since = " " + ago(m.Since) + " ago"
+			}
+			p.linef("  %s  %s  %s%s", m.Name, m.APIAddress, m.State, since)
 			gone = append(gone, m.Name)
 		}
 	}

@@ -21,7 +21,7 @@ const peerTimeout = 1500 * time.Millisecond
 type overview struct {
 	Verdict string `json:"verdict"`
 	Epoch   uint64 `json:"epoch"`
-	// NodesUp are those that answered, or that a node that did sees alive.
+	// NodesUp are those that answered, or that a node that did has a link to.
 	NodesUp int `json:"nodes_up"`
 	Nodes   int `json:"nodes"`
 	// PartitionCount is the number of slices of the ring; the figures after it
@@ -129,13 +129,16 @@ func merge(first *api.Status, views map[string]*api.Status) *overview {
 		if m.State == "left" {
 			continue
 		}
-		o.Members = append(o.Members, m)
 		o.Nodes++
-		// What a node answers itself is worth more than what another one says.
-		if views[m.NodeID] != nil || m.State == "alive" {
+		// What a node answers itself is worth more than what another one says, and
+		// links notice sooner than gossip.
+		if views[m.NodeID] != nil || m.State == "alive" && m.Linked {
 			up[m.Name] = true
 			o.NodesUp++
+		} else if m.State == "alive" {
+			m.State = "unreachable"
 		}
+		o.Members = append(o.Members, m)
 	}
 	slices.SortFunc(o.Members, func(a, b api.MemberStatus) int { return cmp.Compare(a.Name, b.Name) })
 	byName := map[string]*api.Status{}

@@ -42,12 +42,11 @@ Start with 'ringmaster dev': a whole cluster in this process.`,
 		Example: `  ringmaster dev
   ringmaster call counter/alice Add '{"delta":1}'
   ringmaster status`,
-		SilenceErrors:              true,
-		SilenceUsage:               true,
-		SuggestionsMinimumDistance: 2,
-		PersistentPreRunE:          a.prepare,
-		Args:                       cobra.NoArgs,
-		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: a.prepare,
+		Args:              knownCommand,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.AddGroup(
 		&cobra.Group{ID: groupRun, Title: "Run:"},
@@ -166,7 +165,22 @@ func flagError(c *cobra.Command, err error) error {
 	return err
 }
 
-// exactly says how to call a command that got the wrong number of arguments.
+// knownCommand refuses what is no command, with the nearest one.
+func knownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	if near := actors.Nearest(args[0], names); near != "" {
+		return fmt.Errorf("there is no command %q. Did you mean %q?", args[0], near)
+	}
+	return fmt.Errorf("there is no command %q", args[0])
+}
+
+// between says how to call a command that got the wrong number of arguments.
 func between(least, most int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {

@@ -14,7 +14,7 @@ func yamlOf(document []byte) ([]byte, error) {
 	dec.UseNumber()
 	var out bytes.Buffer
 	y := yamlWriter{dec: dec, out: &out}
-	if err := y.value("", false); err != nil {
+	if err := y.value("", atStart); err != nil {
 		return nil, fmt.Errorf("output as YAML: %w", err)
 	}
 	return out.Bytes(), nil
@@ -25,62 +25,70 @@ type yamlWriter struct {
 	out *bytes.Buffer
 }
 
-// value writes the next value. inline says that something stands before it in the
-// line: a key, or the dash of a list.
-func (y *yamlWriter) value(indent string, inline bool) error {
+// Where a value stands.
+const (
+	atStart   = iota // at the start of a line, with nothing before it
+	afterKey         // behind a key and its colon
+	afterDash        // behind the dash of a list
+)
+
+// value writes the next value; its lines are indented.
+func (y *yamlWriter) value(indent string, where int) error {
 	token, err := y.dec.Token()
 	if err != nil {
 		return err
 	}
 	delim, ok := token.(json.Delim)
 	if !ok {
-		return y.scalar(token, inline)
+		return y.scalar(token, where)
 	}
 	if !y.dec.More() {
-		if inline {
+		if where != atStart {
 			y.out.WriteByte(' ')
 		}
 		y.out.WriteString(string(delim) + map[json.Delim]string{'{': "}", '[': "]"}[delim] + "\n")
 		_, err = y.dec.Token()
 		return err
 	}
-	if inline {
+	if where == afterKey {
 		y.out.WriteByte('\n')
+	}
+	// The first line of what follows a dash stands behind it.
+	lead := indent
+	if where == afterDash {
+		lead = " "
 	}
 	for y.dec.More() {
 		if delim == '[' {
-			err = y.element(indent)
+			y.out.WriteString(lead + "-")
+			err = y.value(indent+"  ", afterDash)
 		} else {
-			err = y.member(indent)
+			err = y.member(lead, indent)
 		}
 		if err != nil {
 			return err
 		}
+		lead = indent
 	}
 	_, err = y.dec.Token()
 	return err
 }
 
-func (y *yamlWriter) element(indent string) error {
-	y.out.WriteString(indent + "-")
-	return y.value(indent+"  ", true)
-}
-
-func (y *yamlWriter) member(indent string) error {
+func (y *yamlWriter) member(lead, indent string) error {
 	key, err := y.dec.Token()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(y.out, "%s%s:", indent, key)
-	return y.value(indent+"  ", true)
+	fmt.Fprintf(y.out, "%s%s:", lead, key)
+	return y.value(indent+"  ", afterKey)
 }
 
-func (y *yamlWriter) scalar(token json.Token, inline bool) error {
+func (y *yamlWriter) scalar(token json.Token, where int) error {
 	text, err := json.Marshal(token)
 	if err != nil {
 		return err
 	}
-	if inline {
+	if where != atStart {
 		y.out.WriteByte(' ')
 	}
 	y.out.WriteString(strings.TrimSpace(string(text)) + "\n")
