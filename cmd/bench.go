@@ -73,10 +73,10 @@ func (a *app) benchCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure a cluster, and verify what was written",
-		Long: `Keeps a number of commands under way for a while, then reads back every key it
-wrote: a counter must be what was acknowledged, plus at most what is unknown; a
-register must hold its last acknowledged value, or one whose outcome is unknown.
-Exits with 8 if something was lost or happened twice.`,
+		Long: `Keeps a number of commands under way for a while, then reads back every key
+it wrote: a counter must be what was acknowledged, plus at most what is
+unknown; a register must hold its last acknowledged value, or one whose
+outcome is unknown. Exits with 8 if something was lost or happened twice.`,
 		Example: `  ringmaster bench --duration 10s
   ringmaster bench --addr 10.0.0.5:7420,10.0.0.6:7420 --workload register \
     --clients 1024 --duration 30s -o json`,

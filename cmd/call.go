@@ -30,11 +30,11 @@ func (a *app) callCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "call KIND/KEY METHOD [JSON|@FILE|-]",
 		Short: "Call one method of an actor",
-		Long: `Sends the request, a JSON object, and prints the reply as JSON. Without a request
-the empty object is sent. 64-bit integers are strings in replies.
+		Long: `Sends the request, a JSON object, and prints the reply as JSON. Without a
+request the empty object is sent. 64-bit integers are strings in replies.
 
-Each call has an idempotency key, so that it runs at most once however many nodes
-are asked; give the key yourself to repeat a call safely later.`,
+Each call has an idempotency key, so that it runs at most once however many
+nodes are asked; give the key yourself to repeat a call safely later.`,
 		Example: `  ringmaster call counter/alice Add '{"delta":1}'
   ringmaster call counter/alice Get
   ringmaster call register/motd Write @motd.json

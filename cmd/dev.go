@@ -42,9 +42,9 @@ func (a *app) devCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a whole cluster in this process",
-		Long: `Runs a cluster of several nodes in this process, each with its own ports and its
-own disk; in memory, unless --data-dir says where to keep them. Where the ports
-are taken, the next free block is used. Ctrl-C stops it.`,
+		Long: `Runs a cluster of several nodes in this process, each with its own ports and
+its own disk; in memory, unless --data-dir says where to keep them. Where the
+ports are taken, the next free block is used. Ctrl-C stops it.`,
 		Example: "  ringmaster dev\n  ringmaster dev --nodes 5 --data-dir ./data\n  ringmaster dev --listen 127.0.0.1:9000",
 		Args:    between(0, 0, "no arguments"),
 		RunE:    func(c *cobra.Command, _ []string) error { return a.dev(c.Context(), &d) },

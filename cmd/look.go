@@ -111,8 +111,8 @@ func (a *app) statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Say how the cluster is: the verdict first",
-		Long: `Asks one node, then every member that it knows, and puts their views together.
-Exits with 4 when a partition has no master.`,
+		Long: `Asks one node, then every member that it knows, and puts their views
+together. Exits with 4 when a partition has no master.`,
 		Example: "  ringmaster status\n  ringmaster status --addr 10.0.0.5:7420,10.0.0.6:7420 -o json\n  ringmaster status -w",
 		Args:    between(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {

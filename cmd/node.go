@@ -35,12 +35,12 @@ func (a *app) nodeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "node",
 		Short: "Run one node of a cluster",
-		Long: `Runs one node. A new cluster begins when --expect nodes see each other; the same
-flags serve for every later start. --join names gossip addresses of any nodes: its
-own and those not up yet are fine.
+		Long: `Runs one node. A new cluster begins when --expect nodes see each other; the
+same flags serve for every later start. --join names gossip addresses of any
+nodes: its own and those not up yet are fine.
 
-SIGTERM and Ctrl-C hand the node's masterships over and end it with exit code 0; a
-second one ends it at once.`,
+SIGTERM and Ctrl-C hand the node's masterships over and end it with exit code
+0; a second one ends it at once.`,
 		Example: `  ringmaster node --name n1 --data-dir d1 --expect 3 --listen 127.0.0.1:7420 \
     --join 127.0.0.1:7422,127.0.0.1:7432,127.0.0.1:7442
   ringmaster node --data-dir /var/lib/ringmaster --join 10.0.0.5:7422`,

@@ -17,8 +17,9 @@ func (a *app) ringCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ring",
 		Short: "Show the ring: each node's share, and with -o wide each slice",
-		Long: `Shows the ring's table as one node knows it. R = N / M is the number of copies
-for each partition; balance is the largest share of a node divided by the mean.`,
+		Long: `Shows the ring's table as one node knows it. R = N / M is the number of
+copies for each partition; balance is the largest share of a node divided by
+the mean.`,
 		Example: "  ringmaster ring\n  ringmaster ring -o wide",
 		Args:    between(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -79,8 +80,8 @@ func (a *app) partitionsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "partitions [ID]",
 		Short: "List the partitions: master, copies, how far behind",
-		Long: `Asks every node about its own copies. Under COPIES, * marks the master and ! a
-copy that is not there. Partition 0 holds the ring's table.`,
+		Long: `Asks every node about its own copies. Under COPIES, * marks the master and !
+a copy that is not there. Partition 0 holds the ring's table.`,
 		Example: "  ringmaster partitions\n  ringmaster partitions 17\n  ringmaster partitions --problems -w",
 		Args:    between(0, 1, "at most one partition"),
 		RunE: func(c *cobra.Command, args []string) error {
