@@ -41,6 +41,9 @@ type Client struct {
 	busySince int64
 	// hedge is the chance to ask a second node at the same time.
 	hedge float64
+	// home, if not -1, is the one node that it speaks to while that runs, as a
+	// client behind a fixed address does. It waits long for each answer.
+	home int
 	// patience is how long it tries to get an operation through.
 	patience time.Duration
 }
@@ -79,6 +82,10 @@ func (w *World) newClient(p *process) *Client {
 	}
 	if c.rng.IntN(3) == 0 {
 		c.hedge = c.rng.Float64() * 0.3
+	}
+	c.home = -1
+	if c.index%4 == 3 {
+		c.home = c.rng.IntN(len(w.hosts))
 	}
 	c.patience = w.cfg.Deadline
 	if c.index%3 == 1 {
@@ -158,6 +165,9 @@ func (c *Client) try(op *Op, call *messages.Call, partition uint64) *messages.Re
 	for c.w.now < deadline {
 		op.Attempts++
 		call.TimeoutMs = uint32(between(c.rng, 200, 2000))
+		if c.home >= 0 {
+			call.TimeoutMs = uint32(between(c.rng, 2000, 12000))
+		}
 		c.send(target)
 		if chance(c.rng, c.hedge) {
 			c.send(c.rng.IntN(len(c.w.hosts)))
@@ -229,6 +239,9 @@ func (c *Client) hint(reply *messages.Reply) {
 
 // choose picks the node for an attempt: the believed master, mostly.
 func (c *Client) choose(partition uint64) int {
+	if c.home >= 0 && c.w.hosts[c.home].running() && c.rng.IntN(20) > 0 {
+		return c.home
+	}
 	if h := c.w.byID(c.masters[partition]); h != nil && c.rng.IntN(8) > 0 {
 		return h.index
 	}

@@ -29,6 +29,9 @@ func swarm(seed uint64) Config {
 	if seed%4 == 3 {
 		cfg.Nodes = 5
 	}
+	if seed%3 == 1 {
+		cfg.Partitions = 2
+	}
 	if seed%8 == 5 {
 		cfg.Engine = newPebble
 	}
@@ -45,10 +48,15 @@ func TestCalmCluster(t *testing.T) {
 }
 
 func TestSwarm(t *testing.T) {
+	probes := map[string]int{}
+	defer func() { t.Log(probes) }()
 	for _, seed := range flags.List(1, 20) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			r := Test(t, swarm(seed), nil)
 			t.Log(r)
+			for state, n := range r.Probes {
+				probes[state] += n
+			}
 			if r.Acked < 200 {
 				t.Errorf("only %d operations were acknowledged; a run that does nothing proves nothing", r.Acked)
 			}
@@ -78,7 +86,10 @@ func TestPlantedDefects(t *testing.T) {
 }
 
 // defects are the switches in the engine that break a promise.
-var defects = []string{"no-dedup", "ack-before-fsync", "send-before-persist"}
+var defects = []string{
+	"no-dedup", "ack-before-fsync", "send-before-persist",
+	"commit-not-raised", "early-exec", "dup-ungated", "applied-before-rows", "stale-read",
+}
 
 // TestSeedsRepeat runs a seed twice here and once in another process.
 func TestSeedsRepeat(t *testing.T) {

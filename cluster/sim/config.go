@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seed-49de4af9/ringmaster/actors"
+	"github.com/seed-49de4af9/ringmaster/actors/coordinator"
 	"github.com/seed-49de4af9/ringmaster/actors/replica"
 )
 
@@ -38,8 +39,11 @@ type Config struct {
 	// Plant names defects that are switched on in the nodes, to see that the
 	// checks catch them.
 	Plant []string
-	// Limits of the replicas; zero fields mean their defaults.
-	Limits replica.Limits
+	// Limits of the replicas and CoordinatorLimits of the coordinators. If both
+	// are zero, a swarm of faults draws them from the seed; otherwise zero fields
+	// mean their defaults.
+	Limits            replica.Limits
+	CoordinatorLimits coordinator.Limits
 	// Engine opens the empty engine of a node's disk; default: a model in memory.
 	Engine func(node int) (Engine, error)
 	// Tick is how often a node's clock ticks; default 50 ms.
@@ -70,6 +74,9 @@ func (c Config) withDefaults() Config {
 	set(&c.Tick, 50*time.Millisecond)
 	set(&c.OpsMax, 400)
 	set(&c.Deadline, 30*time.Second)
+	if c.Faults.Swarm && c.Limits == (replica.Limits{}) && c.CoordinatorLimits == (coordinator.Limits{}) {
+		c.Limits, c.CoordinatorLimits = drawLimits(stream(c.Seed, "limits"))
+	}
 	if c.Workload == nil {
 		c.Workload = Anything
 	}

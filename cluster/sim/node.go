@@ -35,7 +35,7 @@ func launchNode(h *host, l *life) (program, error) {
 		Clock: h.clock, Seed: xxhash.Sum64String(fmt.Sprintf("%d/%d/%d", cfg.Seed, h.index, l.boot)),
 		After:        func(d time.Duration, f func()) { l.after(h, d, f) },
 		TickInterval: cfg.Tick, Expect: uint32(cfg.Nodes), Partitions: uint32(cfg.Partitions), Replication: uint32(cfg.Replicas),
-		ReplicaLimits: cfg.Limits, Faults: l.points, Logger: h.logger(), Observer: h.observer(l),
+		ReplicaLimits: cfg.Limits, CoordinatorLimits: cfg.CoordinatorLimits, Faults: l.points, Logger: h.logger(), Observer: h.observer(l),
 		Clustered: func(id string) { h.clusterID = id },
 		Fatal:     func(err error) { h.fatal(l, err) },
 	})
