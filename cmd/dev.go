@@ -147,7 +147,7 @@ func (a *app) freeBlock(ctx context.Context, d *devConfig) (string, error) {
 			}
 			return net.JoinHostPort(host, strconv.Itoa(port)), nil
 		}
-		if !errors.As(err, new(portTaken)) {
+		if !errors.As(err, new(portTakenError)) {
 			return "", exitf(ExitUsage, "--listen %s: %w", d.listen, err)
 		}
 		if taken == nil {
@@ -157,10 +157,10 @@ func (a *app) freeBlock(ctx context.Context, d *devConfig) (string, error) {
 	return "", exitf(ExitUsage, "--listen %s: no free block of %d ports near it: %w", d.listen, d.nodes*devPortStep, taken)
 }
 
-// portTaken says that another process has a port.
-type portTaken struct{ port int }
+// portTakenError says that another process has a port.
+type portTakenError struct{ port int }
 
-func (e portTaken) Error() string {
+func (e portTakenError) Error() string {
 	return fmt.Sprintf("port %d is in use by another process", e.port)
 }
 
@@ -172,7 +172,7 @@ func blockIsFree(ctx context.Context, host string, port, nodes int) error {
 			at := port + i*devPortStep + j
 			l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(at)))
 			if errors.Is(err, syscall.EADDRINUSE) {
-				return portTaken{at}
+				return portTakenError{at}
 			}
 			if err != nil {
 				return plain(err)

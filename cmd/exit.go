@@ -100,8 +100,8 @@ func (a *app) report(ctx context.Context, ran *cobra.Command, err error) int {
 	if err == nil {
 		return ExitOK
 	}
-	var by signalled
-	if errors.As(context.Cause(ctx), &by) {
+	by, signaled := errors.AsType[signalError](context.Cause(ctx))
+	if _, told := errors.AsType[signalError](err); signaled && (told || errors.Is(err, context.Canceled)) {
 		fmt.Fprintln(a.streams.Err, by.Error())
 		return by.exitCode()
 	}

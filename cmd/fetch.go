@@ -168,8 +168,7 @@ func (c *caller) first(ctx context.Context, method, path, body string, headers m
 
 // plain leaves out what the HTTP client says about itself.
 func plain(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op
 	}
 	return err

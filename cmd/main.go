@@ -16,20 +16,20 @@ func Main(behaviors ...*actors.Behavior) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		stop(signalled{<-signals})
+		stop(signalError{<-signals})
 		// Who asks twice does not want to wait.
-		os.Exit(signalled{<-signals}.exitCode()) //nolint:forbidigo // the second signal ends the process, wherever it is
+		os.Exit(signalError{<-signals}.exitCode()) //nolint:forbidigo // the second signal ends the process, wherever it is
 	}()
 	code := Run(ctx, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, behaviors...)
 	os.Exit(code) //nolint:forbidigo // this is the main of programs
 }
 
-// signalled is why a context ended that a signal ended.
-type signalled struct{ os.Signal }
+// signalError is why a context ended that a signal ended.
+type signalError struct{ os.Signal }
 
-func (s signalled) Error() string { return "stopped by " + s.String() }
+func (s signalError) Error() string { return "stopped by " + s.String() }
 
-func (s signalled) exitCode() int {
+func (s signalError) exitCode() int {
 	if n, ok := s.Signal.(syscall.Signal); ok {
 		return exitSignal + int(n)
 	}

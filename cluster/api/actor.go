@@ -155,7 +155,7 @@ func idempotencyDigest(kind, key, idempotencyKey string) []byte {
 		var size [8]byte
 		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
 		h.Write(size[:])
-		io.WriteString(h, part)
+		_, _ = io.WriteString(h, part) // it never fails: see hash.Hash
 	}
 	return h.Sum(nil)[:16]
 }
@@ -203,8 +203,7 @@ func notFound(u *unknownName) *Problem {
 
 // asError finds the error of a call in err.
 func asError(err error) *actors.Error {
-	var e *actors.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*actors.Error](err); ok {
 		return e
 	}
 	return &actors.Error{Code: messages.Code_CODE_INVALID, Message: err.Error()}

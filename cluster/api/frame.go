@@ -45,7 +45,7 @@ type FrameReader struct {
 	buf  []byte
 }
 
-// NewFrameReader reads frames of at most most bytes.
+// NewFrameReader reads frames that have at most that many bytes.
 func NewFrameReader(in io.Reader, most int) *FrameReader {
 	return &FrameReader{in: bufio.NewReaderSize(in, 64<<10), most: most}
 }

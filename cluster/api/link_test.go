@@ -44,7 +44,7 @@ func (n *node) link() *testLink {
 		n.t.Fatal(err)
 	}
 	in := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(in, nil)
+	resp, err := http.ReadResponse(in, nil) //nolint:bodyclose // the body is the link
 	if err != nil {
 		n.t.Fatal(err)
 	}

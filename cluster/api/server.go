@@ -237,8 +237,7 @@ func Checked(r *messages.Reply) *messages.Reply {
 
 // errorOf is the error of a reply that is none.
 func errorOf(r *messages.Reply) *actors.Error {
-	var e *actors.Error
-	if errors.As(actors.FromReply(r), &e) {
+	if e, ok := errors.AsType[*actors.Error](actors.FromReply(r)); ok {
 		return e
 	}
 	return &actors.Error{Code: r.GetCode(), Message: r.GetMessage()}
