@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/seed-49de4af9/ringmaster/actors"
 	"github.com/seed-49de4af9/ringmaster/actors/internal/call"
 	"github.com/seed-49de4af9/ringmaster/actors/loop"

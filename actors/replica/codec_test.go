@@ -17,7 +17,7 @@ func sampleMessages() []*pb.Message {
 	u := proto.Uint64
 	return []*pb.Message{
 		{Type: pb.MsgHeartbeat.Enum(), From: u(1), To: u(2), Term: u(3), LogTerm: u(0), Index: u(0), Commit: u(9), Context: []byte("ctx")},
-		{Type: pb.MsgAppResp.Enum(), From: u(1), To: u(2), Term: u(3), LogTerm: u(2), Index: u(300), Commit: u(0), Reject: proto.Bool(true), RejectHint: u(77)},
+		{Type: pb.MsgAppResp.Enum(), From: u(1), To: u(2), Term: u(3), LogTerm: u(2), Index: u(300), Commit: u(0), Reject: new(true), RejectHint: u(77)},
 		{
 			Type: pb.MsgApp.Enum(), From: u(1), To: u(2), Term: u(3), LogTerm: u(2), Index: u(10), Commit: u(9),
 			Entries: []*pb.Entry{

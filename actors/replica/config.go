@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/seed-49de4af9/ringmaster/actors"
 	"github.com/seed-49de4af9/ringmaster/actors/fault"
 	"github.com/seed-49de4af9/ringmaster/actors/loop"

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -143,7 +144,7 @@ func eachField(data []byte, visit func(tag, number uint64, value []byte) error) 
 		case protowire.BytesType:
 			value, n = protowire.ConsumeBytes(data)
 			if n > 0 {
-				value = value[:len(value):len(value)]
+				value = slices.Clip(value)
 			}
 		default:
 			n = protowire.ConsumeFieldValue(field, kind, data)

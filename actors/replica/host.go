@@ -4,9 +4,10 @@ import (
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
+	pb "go.etcd.io/raft/v3/raftpb"
+
 	"github.com/seed-49de4af9/ringmaster/actors/fault"
 	"github.com/seed-49de4af9/ringmaster/messages"
-	pb "go.etcd.io/raft/v3/raftpb"
 )
 
 // Names of the actors that this package runs, on every node.

@@ -3,8 +3,9 @@ package replica
 import (
 	"encoding/binary"
 
-	"github.com/seed-49de4af9/ringmaster/messages"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
 // The rows of a node's store, by their first byte. All numbers are big-endian, so

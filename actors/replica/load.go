@@ -4,11 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/seed-49de4af9/ringmaster/actors/fault"
-	"github.com/seed-49de4af9/ringmaster/messages"
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/seed-49de4af9/ringmaster/actors/fault"
+	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
 // load brings the replica to where the store says it was.

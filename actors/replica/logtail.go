@@ -5,10 +5,11 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/seed-49de4af9/ringmaster/messages"
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
 // logTail is the log of one replica in memory, all of it that was not cut off;

@@ -4,12 +4,13 @@ import (
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/seed-49de4af9/ringmaster/actors"
 	"github.com/seed-49de4af9/ringmaster/actors/fault"
 	"github.com/seed-49de4af9/ringmaster/actors/internal/call"
 	"github.com/seed-49de4af9/ringmaster/messages"
-	pb "go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 )
 
 // master is what a replica has while it is the master, for one term and no

@@ -1,10 +1,11 @@
 package replica
 
 import (
-	"github.com/seed-49de4af9/ringmaster/actors/fault"
-	"github.com/seed-49de4af9/ringmaster/actors/internal/call"
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
+
+	"github.com/seed-49de4af9/ringmaster/actors/fault"
+	"github.com/seed-49de4af9/ringmaster/actors/internal/call"
 )
 
 // ready hands over what raft wants done, until it wants nothing more.

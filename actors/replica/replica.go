@@ -23,10 +23,11 @@ import (
 	"log/slog"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/seed-49de4af9/ringmaster/actors/internal/call"
-	"github.com/seed-49de4af9/ringmaster/messages"
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
+
+	"github.com/seed-49de4af9/ringmaster/actors/internal/call"
+	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
 // Replica is the actor. Its zero value is not usable; see Host.Props.
@@ -43,7 +44,6 @@ type Replica struct {
 	term uint64
 	lead uint64
 	role raft.StateType
-	vote uint64
 
 	// unreachable are the peers whose node the links do not reach, by replica id.
 	unreachable map[uint64]bool

@@ -6,11 +6,12 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/seed-49de4af9/ringmaster/actors/fault"
-	"github.com/seed-49de4af9/ringmaster/messages"
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/seed-49de4af9/ringmaster/actors/fault"
+	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
 // actorID is an actor's name.

@@ -5,11 +5,12 @@ import (
 	"errors"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/seed-49de4af9/ringmaster/actors/fault"
-	"github.com/seed-49de4af9/ringmaster/messages"
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/seed-49de4af9/ringmaster/actors/fault"
+	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
 // outgoing is a snapshot on its way to a slave that lags too far behind the log:
@@ -61,7 +62,7 @@ func (r *Replica) startSnapshot(m *pb.Message) {
 		return
 	}
 	m.Snapshot = &pb.Snapshot{Metadata: &pb.SnapshotMetadata{
-		Index: proto.Uint64(applied.GetIndex()), Term: proto.Uint64(applied.GetTerm()), ConfState: confStateOf(applied),
+		Index: new(applied.GetIndex()), Term: new(applied.GetTerm()), ConfState: confStateOf(applied),
 	}}
 	from, _ := span(prefixRows, r.partition)
 	r.outgoing[m.GetTo()] = &outgoing{
