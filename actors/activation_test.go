@@ -476,7 +476,7 @@ func TestSeedDecidesRandomNumbers(t *testing.T) {
 	r := newRoster(t, nil)
 	var drawn []uint64
 	r.onEnter = func(tx rosterTx, _ *messages.Member) (*messages.Table, error) {
-		if tx.Rand() != tx.Rand() {
+		if first, second := tx.Rand(), tx.Rand(); first != second {
 			t.Error("a second call of Rand started over")
 		}
 		drawn = append(drawn, tx.Rand().Uint64())

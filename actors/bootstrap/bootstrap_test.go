@@ -219,7 +219,7 @@ func (w *world) someSteps(steps int) {
 			}
 		}
 	}
-	for i := 0; i < steps; i++ {
+	for i := range steps {
 		writing := slices.IndexFunc(w.nodes, func(n *simNode) bool { return len(n.writes) > 0 })
 		switch {
 		case len(w.packets) > 0:

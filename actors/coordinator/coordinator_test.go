@@ -65,8 +65,10 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 // The forwarded call is a copy with what is left of the time.
 func TestForwardedCall(t *testing.T) {
 	w := newWorld(t, Limits{}, nil)
-	c := &messages.Call{Id: 9, Kind: "k", Key: "a", Method: "m", Payload: []byte("p"), TimeoutMs: 1000, IdempotencyKey: true,
-		Request: &messages.RequestID{Client: []byte("digest")}}
+	c := &messages.Call{
+		Id: 9, Kind: "k", Key: "a", Method: "m", Payload: []byte("p"), TimeoutMs: 1000, IdempotencyKey: true,
+		Request: &messages.RequestID{Client: []byte("digest")},
+	}
 	w.call(c)
 	w.tick(4)
 	w.master("n2", 1)

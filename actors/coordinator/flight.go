@@ -57,8 +57,8 @@ func (f *flight) trim() {
 }
 
 // sweepLocal drops the local requests that were answered or are elsewhere by now,
-// and those for which drop says so. It returns how many are left.
-func (f *flight) sweepLocal(drop func(*call.Request) bool) int {
+// and those for which drop says so.
+func (f *flight) sweepLocal(drop func(*call.Request) bool) {
 	kept := f.local[:0]
 	for _, r := range f.local[f.localHead:] {
 		if !r.Answered() && r.Trail.Node == f.self && !drop(r) {
@@ -69,7 +69,6 @@ func (f *flight) sweepLocal(drop func(*call.Request) bool) int {
 	}
 	clear(f.local[len(kept):])
 	f.local, f.localHead = kept, 0
-	return len(kept)
 }
 
 // localFull reports whether limit local requests are under way, as far as is

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,10 +144,10 @@ func (s *scenario) reply(t *testing.T, d *datadriven.TestData) {
 	d.ScanArgs(t, "id", &id)
 	d.MaybeScanArgs(t, "attempt", &attempt)
 	number := s.w.requests[id].Trail.Number
-	for i := len(s.w.out) - 1; i >= 0; i-- {
-		n, a := splitForwardID(s.w.out[i].call.GetId())
+	for _, v := range slices.Backward(s.w.out) {
+		n, a := splitForwardID(v.call.GetId())
 		if n == number && (attempt == 0 || a == attempt) {
-			s.w.reply(s.w.out[i], s.replyOf(t, d))
+			s.w.reply(v, s.replyOf(t, d))
 			return
 		}
 	}

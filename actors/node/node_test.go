@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sort"
 	"testing"
@@ -48,9 +49,7 @@ func (m *memory) Scan(from, to []byte, visit func(key, value []byte) error) erro
 
 func (m *memory) Snapshot() replica.Snapshot {
 	c := &memory{rows: map[string][]byte{}}
-	for k, v := range m.rows {
-		c.rows[k] = v
-	}
+	maps.Copy(c.rows, m.rows)
 	return view{c}
 }
 
@@ -159,8 +158,10 @@ func newWorldOf(t testing.TB, n int, partitions uint32, limits replica.Limits) *
 	return w
 }
 
-var add = actors.NewCommand[*counterpb.AddRequest, *counterpb.Count]("counter", "Add")
-var get = actors.NewQuery[*counterpb.GetRequest, *counterpb.Count]("counter", "Get")
+var (
+	add = actors.NewCommand[*counterpb.AddRequest, *counterpb.Count]("counter", "Add")
+	get = actors.NewQuery[*counterpb.GetRequest, *counterpb.Count]("counter", "Get")
+)
 
 func counter() *actors.Behavior {
 	return actors.Define("counter",

@@ -5,8 +5,9 @@ import (
 	"math/bits"
 	"testing"
 
-	"github.com/seed-49de4af9/ringmaster/messages"
 	"pgregory.net/rapid"
+
+	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
 // bruteForce returns the fewest replicas that any even plan for equal nodes has to
@@ -32,7 +33,7 @@ func bruteForce(in PlanInput) int {
 	for _, before := range held {
 		next := map[[6]int]int{}
 		for loads, added := range best {
-			for nodes := uint(0); nodes < 1<<n; nodes++ {
+			for nodes := range uint(1 << n) {
 				if bits.OnesCount(nodes) != copies {
 					continue
 				}

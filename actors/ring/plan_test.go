@@ -6,9 +6,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/seed-49de4af9/ringmaster/messages"
 	"google.golang.org/protobuf/testing/protocmp"
 	"pgregory.net/rapid"
+
+	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
 // members makes n members n0, n1, ...; zone and weight may be nil.

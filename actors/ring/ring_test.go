@@ -7,10 +7,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/seed-49de4af9/ringmaster/messages"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"pgregory.net/rapid"
+
+	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
 // The places of these keys are on users' disks: a change here loses their data.

@@ -4,8 +4,9 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/seed-49de4af9/ringmaster/messages"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
 // NewTable is the first table of a cluster, at epoch 1: members, in the order of
