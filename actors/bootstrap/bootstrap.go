@@ -237,7 +237,7 @@ func (b *bootstrap) pursue(foreign []string) {
 // tried counts a try and, when they get many, says what is waited for.
 func (b *bootstrap) tried(what string) {
 	if b.tries++; b.tries%stuckTries == 0 {
-		b.cfg.Logger.Warn("bootstrap waits", "node", b.self, "cluster", b.plan.GetClusterId(), "for", what)
+		b.cfg.Logger.Warn("bootstrap waits", "cluster", b.plan.GetClusterId(), "for", what)
 	}
 }
 

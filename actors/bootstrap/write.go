@@ -64,7 +64,7 @@ func (b *bootstrap) onStored(s *stored) {
 	}
 	if s.err != nil {
 		b.cfg.Logger.Error("bootstrap cannot be kept on disk; check the data directory and start the node again",
-			"node", b.self, "error", s.err)
+			"error", s.err)
 		return
 	}
 	b.writing = false
@@ -136,7 +136,7 @@ func (b *bootstrap) say(about string, e Event) {
 	if b.cfg.Observe != nil {
 		b.cfg.Observe(e)
 	}
-	log := b.cfg.Logger.With("node", b.self)
+	log := b.cfg.Logger
 	switch e.Kind {
 	case Waiting:
 		log.Info("bootstrap waits for nodes", "seen", e.Count, "expect", b.cfg.Expect)

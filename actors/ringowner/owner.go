@@ -87,7 +87,7 @@ func (o *owner) onMaster(m *call.MasterChanged) {
 	}
 	if o.active {
 		o.observe(Event{Kind: Deactivated})
-		o.cfg.Logger.Info("ring ownership ended here", "node", o.cfg.Self, "master", m.Node)
+		o.cfg.Logger.Info("ring ownership ended here", "master", m.Node)
 		*o = owner{cfg: o.cfg, ctx: o.ctx, stays: o.stays, now: o.now}
 		return
 	}
@@ -96,7 +96,7 @@ func (o *owner) onMaster(m *call.MasterChanged) {
 	o.reports = map[string]*report{}
 	o.balance = newBalance()
 	o.observe(Event{Kind: Activated})
-	o.cfg.Logger.Info("ring ownership began here", "node", o.cfg.Self, "term", m.Term)
+	o.cfg.Logger.Info("ring ownership began here", "term", m.Term)
 	o.load()
 }
 
@@ -178,7 +178,7 @@ func (o *owner) load() {
 func (o *owner) ask(method string, request proto.Message, member *messages.Member) {
 	payload, err := proto.Marshal(request)
 	if err != nil {
-		o.cfg.Logger.Error("request to the ring cannot be encoded", "node", o.cfg.Self, "method", method, "error", err)
+		o.cfg.Logger.Error("request to the ring cannot be encoded", "method", method, "error", err)
 		return
 	}
 	root, self, stay := o.ctx.ActorSystem().Root, o.ctx.Self(), o.stay
@@ -205,11 +205,11 @@ func (o *owner) onTable(reply *messages.Reply) {
 	o.loading = 0
 	table := &messages.Table{}
 	if reply.GetCode() != messages.Code_CODE_OK {
-		o.cfg.Logger.Debug("ring table cannot be read yet", "node", o.cfg.Self, "code", reply.GetCode(), "message", reply.GetMessage())
+		o.cfg.Logger.Debug("ring table cannot be read yet", "code", reply.GetCode(), "message", reply.GetMessage())
 		return
 	}
 	if err := proto.Unmarshal(reply.GetPayload(), table); err != nil {
-		o.cfg.Logger.Error("ring table cannot be decoded", "node", o.cfg.Self, "error", err)
+		o.cfg.Logger.Error("ring table cannot be decoded", "error", err)
 		return
 	}
 	if o.table != nil && table.GetEpoch() < o.table.GetEpoch() {
@@ -237,7 +237,7 @@ func (o *owner) onRegistered(member *messages.Member, reply *messages.Reply) {
 	switch reply.GetCode() {
 	case messages.Code_CODE_OK:
 		o.observe(Event{Kind: Registered, Node: member.GetNodeId()})
-		o.cfg.Logger.Info("ring member registered", "node", member.GetNodeId(), "name", member.GetName(), "boot", member.GetBoot())
+		o.cfg.Logger.Info("ring member registered", "peer", member.GetNodeId(), "name", member.GetName(), "boot", member.GetBoot())
 		o.stale = true
 		o.load()
 	case messages.Code_CODE_REJECTED:
@@ -245,7 +245,7 @@ func (o *owner) onRegistered(member *messages.Member, reply *messages.Reply) {
 			r.refused = member
 		}
 		o.observe(Event{Kind: RegisterRefused, Node: member.GetNodeId(), Detail: reply.GetRejection().GetCode()})
-		o.cfg.Logger.Warn("ring member refused", "node", member.GetNodeId(), "name", member.GetName(),
+		o.cfg.Logger.Warn("ring member refused", "peer", member.GetNodeId(), "name", member.GetName(),
 			"code", reply.GetRejection().GetCode(), "reason", reply.GetRejection().GetMessage())
 	default:
 		// It is tried again with the node's next report.

@@ -59,7 +59,7 @@ func (g *Gossip) settleOne(m *Member, yield bool, err error) {
 	g.settled[key] = true
 	g.mu.Unlock()
 	if !yield {
-		g.config.Logger.Warn("another process claims this node's name or id; it must stop", "node", m.NodeID, "name", m.Name, "address", m.GossipAddress)
+		g.config.Logger.Warn("another process claims this node's name or id; it must stop", "peer", m.NodeID, "name", m.Name, "address", m.GossipAddress)
 		return
 	}
 	g.mailbox.put(notice{kind: noticeTrouble, record: record{Member: *m}, err: err})
