@@ -90,12 +90,9 @@ type Known struct {
 	GossipAddress string
 }
 
-// nameMax and nodeIDMax bound names and ids in bytes, so that a member's record
-// fits memberlist's 512 bytes.
-const (
-	nameMax   = 64
-	nodeIDMax = 64
-)
+// identityMax bounds names and ids in bytes, so that a member's record fits
+// memberlist's 512 bytes.
+const identityMax = 64
 
 func (c Config) withDefaults() (Config, error) {
 	if err := c.check(); err != nil {
@@ -133,10 +130,10 @@ func setDefault[T time.Duration | int](field *T, value T) {
 
 func (c *Config) check() error {
 	switch {
-	case !identityOK(c.NodeID, nodeIDMax):
-		return fmt.Errorf("NodeID %q must have 1 to %d bytes and no # or control character", c.NodeID, nodeIDMax)
-	case !identityOK(c.Name, nameMax):
-		return fmt.Errorf("Name %q must have 1 to %d bytes and no #; choose another with --name", c.Name, nameMax)
+	case !identityOK(c.NodeID):
+		return fmt.Errorf("NodeID %q must have 1 to %d bytes and no # or control character", c.NodeID, identityMax)
+	case !identityOK(c.Name):
+		return fmt.Errorf("Name %q must have 1 to %d bytes and no #; choose another with --name", c.Name, identityMax)
 	case c.Bind == "":
 		return errors.New("Bind is missing")
 	}

@@ -284,9 +284,9 @@ func (g *Gossip) log(e Event) {
 	case Trouble:
 		g.config.Logger.Error("gossip needs attention", "cause", e.Err)
 	case MemberFailed:
-		g.config.Logger.Warn("member failed", "node", m.NodeID, "name", m.Name, "boot", m.Boot, "address", m.GossipAddress)
+		g.config.Logger.Warn("member failed", "peer", m.NodeID, "name", m.Name, "boot", m.Boot, "address", m.GossipAddress)
 	default:
-		g.config.Logger.Info("member "+e.Kind.String(), "node", m.NodeID, "name", m.Name, "boot", m.Boot, "address", m.GossipAddress)
+		g.config.Logger.Info("member changed", "event", e.Kind.String(), "peer", m.NodeID, "name", m.Name, "boot", m.Boot, "address", m.GossipAddress)
 	}
 }
 

@@ -56,7 +56,7 @@ func decodeMeta(b []byte) (record, error) {
 		},
 		leaving: meta.GetLeaving(),
 	}
-	if !identityOK(r.NodeID, nodeIDMax) || !identityOK(r.Name, nameMax) {
+	if !identityOK(r.NodeID) || !identityOK(r.Name) {
 		return record{}, fmt.Errorf("gossip record: node id %q or name %q is empty, too long or has a #", r.NodeID, r.Name)
 	}
 	for _, address := range []string{r.APIAddress, r.PeerAddress, r.GossipAddress} {
@@ -67,8 +67,8 @@ func decodeMeta(b []byte) (record, error) {
 	return r, nil
 }
 
-func identityOK(s string, most int) bool {
-	if s == "" || len(s) > most {
+func identityOK(s string) bool {
+	if s == "" || len(s) > identityMax {
 		return false
 	}
 	for _, c := range s {

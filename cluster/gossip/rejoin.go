@@ -80,9 +80,7 @@ func (g *Gossip) Problems() map[string]error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	all := make(map[string]error, len(g.problems))
-	for a, err := range g.problems {
-		all[a] = err
-	}
+	maps.Copy(all, g.problems)
 	return all
 }
 

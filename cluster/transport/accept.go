@@ -69,8 +69,7 @@ func (t *Transport) host(raw net.Conn) {
 	in, err := t.greet(raw)
 	if err != nil {
 		t.counters.refused.Add(1)
-		var h *HandshakeError
-		if errors.As(err, &h) {
+		if h, ok := errors.AsType[*HandshakeError](err); ok {
 			t.refused(h)
 		} else {
 			t.config.Logger.Debug("handshake failed", "from", raw.RemoteAddr().String(), "cause", err)
@@ -121,7 +120,7 @@ func (t *Transport) greet(raw net.Conn) (*inbound, error) {
 	answer := t.hello("", Lane(h.GetLane()))
 	if verdict != nil {
 		answer.Refusal = &messages.LinkRefusal{Code: verdict.code, Reason: verdict.reason}
-		writeHello(conn, answer)
+		_ = writeHello(conn, answer) // a peer that does not hear why is refused all the same
 		return nil, asHandshakeError(verdict, h.GetNodeId(), from)
 	}
 	if err := writeHello(conn, answer); err != nil {

@@ -96,9 +96,11 @@ func BenchmarkCall(b *testing.B) { flood(b, smallCall(), true) }
 func BenchmarkReply(b *testing.B) {
 	flood(b, &messages.Reply{Id: 123456, Payload: []byte("\x08\x01")}, false)
 }
+
 func BenchmarkRaft1KiB(b *testing.B) {
 	flood(b, &messages.RaftBatch{Frames: make([]byte, 1<<10)}, false)
 }
+
 func BenchmarkRaft64KiB(b *testing.B) {
 	flood(b, &messages.RaftBatch{Frames: make([]byte, 64<<10)}, false)
 }

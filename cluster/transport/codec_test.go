@@ -156,7 +156,7 @@ func TestRecordsOfAllSizes(t *testing.T) {
 			t.Fatalf("%d bytes: %v", n, err)
 		}
 	}
-	if _, _, err := r.next(); err != io.EOF {
+	if _, _, err := r.next(); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v, want EOF", err)
 	}
 	q.done(b)

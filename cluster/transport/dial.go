@@ -58,8 +58,7 @@ func (l *lane) introduce(raw net.Conn, address string) (*link, error) {
 		err = l.accepts(conn, h, address)
 	} else {
 		// With TLS 1.3 the other side's verdict on our certificate comes here.
-		var alert tls.AlertError
-		if errors.As(err, &alert) {
+		if _, ok := errors.AsType[tls.AlertError](err); ok {
 			err = asCertificateRefusal(err)
 		}
 		err = fmt.Errorf("hello of node %s at %s: %w", l.peer.id, address, err)

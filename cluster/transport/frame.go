@@ -38,8 +38,8 @@ type recordReader struct {
 	unread int
 }
 
-func newRecordReader(r io.Reader, max, buffer int) *recordReader {
-	return &recordReader{r: bufio.NewReaderSize(r, buffer), max: max}
+func newRecordReader(r io.Reader, most, buffer int) *recordReader {
+	return &recordReader{r: bufio.NewReaderSize(r, buffer), max: most}
 }
 
 // next returns the next record; body is valid until the next call.

@@ -185,8 +185,7 @@ func label(h *messages.LinkHello) string {
 // asHandshakeError turns verdicts into the error that callers see; other errors
 // stay as they are.
 func asHandshakeError(err error, peer, address string) error {
-	var r *refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*refusal](err); ok {
 		return &HandshakeError{Peer: peer, Address: address, Code: r.code, Reason: r.reason}
 	}
 	return err

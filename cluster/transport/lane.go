@@ -100,8 +100,7 @@ func (l *lane) down(err error) {
 		return
 	}
 	l.refuseAll(DropDown)
-	var h *HandshakeError
-	if errors.As(err, &h) {
+	if h, ok := errors.AsType[*HandshakeError](err); ok {
 		l.t.refused(h)
 	}
 	if l.kind == Fast {

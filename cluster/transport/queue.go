@@ -32,7 +32,7 @@ func (p *chunkPool) put(chunks [][]byte) {
 	}
 }
 
-// queue holds the envelopes of one lane, marshalled, until the lane's writer
+// queue holds the envelopes of one lane, marshaled, until the lane's writer
 // takes them. push may be called from any goroutine, the rest by the lane.
 type queue struct {
 	types    *Types
