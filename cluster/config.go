@@ -199,7 +199,7 @@ func (c Config) listeners() []listener {
 	return []listener{
 		{"Listen", "--listen", c.Listen, c.APITLS != nil, "a certificate (APITLS, --certs-dir)"},
 		{"PeerListen", "--peer-listen", c.PeerListen, c.PeerTLS != nil, "a certificate (PeerTLS, --certs-dir)"},
-		{"GossipListen", "--gossip-listen", c.GossipListen, len(c.GossipKeys) > 0, "a gossip key (GossipKeys, --certs-dir)"},
+		{"GossipListen", "--gossip-listen", c.GossipListen, len(c.GossipKeys) > 0, "a gossip key (GossipKeys, --gossip-key-file)"},
 	}
 }
 
@@ -215,7 +215,8 @@ func (l *listener) check(insecure bool) error {
 		return nil
 	}
 	return fmt.Errorf("%s (%s) %s can be reached from other machines and has no %s: "+
-		"run 'ringmaster certs init' and start with --certs-dir, or say Insecure (--insecure) if everyone who can reach it may read and change everything",
+		"start with --certs-dir, a directory with ca.crt, node.crt, node.key (a certificate for the node's name) and gossip.key, "+
+		"or say Insecure (--insecure) if everyone who can reach it may read and change everything",
 		l.field, l.flag, l.address, l.lacks)
 }
 

@@ -39,7 +39,7 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		{"no port", Config{Listen: "localhost"}, "--listen"},
 		{"port too large", Config{PeerListen: "127.0.0.1:70000"}, "--peer-listen"},
 		{"port with a name", Config{GossipListen: "127.0.0.1:http"}, "--gossip-listen"},
-		{"all addresses in the clear", Config{Listen: ":7420"}, "ringmaster certs init"},
+		{"all addresses in the clear", Config{Listen: ":7420"}, "--certs-dir"},
 		{"another address in the clear", Config{Listen: "10.0.0.1:7420"}, "--insecure"},
 		{"links in the clear", Config{PeerListen: "10.0.0.1:7421"}, "PeerTLS"},
 		{"gossip in the clear", Config{GossipListen: "0.0.0.0:7422"}, "GossipKeys"},

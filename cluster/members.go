@@ -118,18 +118,23 @@ func (n *Node) peerAddress(nodeID string) (address string, ok bool) {
 	return "", false
 }
 
-// knownMembers tells gossip whom the table names.
-func (n *Node) knownMembers() []gossip.Known {
+// table is the ring's table as this node knows it; nil before the engine runs.
+func (n *Node) table() *messages.Table {
 	select {
 	case <-n.running:
 	default:
-		return nil // gossip asks again
+		return nil
 	}
 	if n.engine == nil {
 		return nil
 	}
+	return n.engine.Table()
+}
+
+// knownMembers tells gossip whom the table names. Gossip asks again and again.
+func (n *Node) knownMembers() []gossip.Known {
 	var known []gossip.Known
-	for _, m := range n.engine.Table().GetMembers() {
+	for _, m := range n.table().GetMembers() {
 		if m.GetNodeId() != n.ID() && m.GetGossipAddress() != "" {
 			known = append(known, gossip.Known{NodeID: m.GetNodeId(), GossipAddress: m.GetGossipAddress()})
 		}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -155,7 +156,7 @@ func (n *Node) openLinks() (err error) {
 	n.system = newSystem(n.ID(), n.logger)
 	n.links, err = transport.Start(transport.Config{
 		System: n.system, NodeID: n.ID(), Name: n.self.GetName(), Boot: n.self.GetBoot(), Version: n.cfg.Version,
-		ClusterID: n.clusterID(), Listen: n.cfg.PeerListen, TLS: n.cfg.PeerTLS, VerifyPeer: verifyPeer,
+		ClusterID: n.clusterID(), Listen: n.cfg.PeerListen, TLS: n.cfg.PeerTLS, VerifyPeer: n.verifyPeer,
 		Types: wireTypes(), Targets: wireTargets(),
 		Resolve: n.peerAddress, Notify: n.peerEvent, Logger: n.logger,
 	})
@@ -166,12 +167,35 @@ func (n *Node) openLinks() (err error) {
 	return err
 }
 
-// verifyPeer accepts a certificate that was issued for a node's name, or its id.
-func verifyPeer(cert *x509.Certificate, nodeID, name string) error {
-	if err := cert.VerifyHostname(name); err == nil {
+// verifyPeer accepts a certificate that was issued for a node's id, or for its
+// name. The name must not be that of another node in the table: who holds the
+// certificate of one node cannot speak for another.
+func (n *Node) verifyPeer(cert *x509.Certificate, nodeID, name string) error {
+	if err := cert.VerifyHostname(nodeID); err == nil {
 		return nil
 	}
-	return cert.VerifyHostname(nodeID)
+	if err := cert.VerifyHostname(name); err != nil {
+		return err
+	}
+	return nameFits(n.table(), nodeID, name)
+}
+
+// nameFits tells whether a node may go by a name, as far as the table knows.
+func nameFits(table *messages.Table, nodeID, name string) error {
+	owner := ""
+	for _, m := range table.GetMembers() {
+		switch {
+		case m.GetName() != name:
+		case m.GetNodeId() == nodeID:
+			return nil
+		default:
+			owner = m.GetNodeId()
+		}
+	}
+	if owner == "" {
+		return nil
+	}
+	return fmt.Errorf("the certificate is for %s, which is the name of node %s and not of node %s; give each node a name and a certificate of its own", name, owner, nodeID)
 }
 
 func (n *Node) openGossip() (err error) {

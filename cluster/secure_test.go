@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-49de4af9/ringmaster/examples/counter"
 	"github.com/seed-49de4af9/ringmaster/examples/counter/counterpb"
+	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
 // authority issues certificates.
@@ -69,6 +70,45 @@ func (a *authority) node(name string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, RootCAs: roots,
 		Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}},
+	}
+}
+
+func TestCertificateSpeaksForOneNode(t *testing.T) {
+	table := &messages.Table{Members: []*messages.Member{{NodeId: "A", Name: "ada"}, {NodeId: "B", Name: "bob"}}}
+	for _, test := range []struct {
+		about        string
+		table        *messages.Table
+		nodeID, name string
+		fits         bool
+	}{
+		{"a member", table, "A", "ada", true},
+		{"a member under the name of another", table, "B", "ada", false},
+		{"a stranger under the name of a member", table, "C", "ada", false},
+		{"a newcomer", table, "C", "cyd", true},
+		{"before there is a table", nil, "B", "ada", true},
+	} {
+		if err := nameFits(test.table, test.nodeID, test.name); (err == nil) != test.fits {
+			t.Errorf("%s: got %v, want it accepted: %t", test.about, err, test.fits)
+		}
+	}
+	_, cert := newAuthority(t).issue(&x509.Certificate{SerialNumber: big.NewInt(3), DNSNames: []string{"ada", "B"}})
+	n := startNode(t, testConfig(t))
+	await(t, "the node to be ready", n.Ready())
+	for _, test := range []struct {
+		about, nodeID, name string
+		fits                bool
+	}{
+		{"by name", "A", "ada", true},
+		{"by id", "B", "bob", true},
+		{"neither", "C", "cyd", false},
+	} {
+		if err := n.verifyPeer(cert, test.nodeID, test.name); (err == nil) != test.fits {
+			t.Errorf("a certificate for the name ada and the id B, %s: got %v, want it accepted: %t", test.about, err, test.fits)
+		}
+	}
+	_, stolen := newAuthority(t).issue(&x509.Certificate{SerialNumber: big.NewInt(4), DNSNames: []string{n.Name()}})
+	if err := n.verifyPeer(stolen, "B", n.Name()); err == nil {
+		t.Error("a certificate for this node's name was accepted from another node id")
 	}
 }
 
