@@ -41,6 +41,8 @@ type Client struct {
 	busySince int64
 	// hedge is the chance to ask a second node at the same time.
 	hedge float64
+	// style is how its commands are kept from happening twice.
+	style style
 	// home, if not -1, is the one node that it speaks to while that runs, as a
 	// client behind a fixed address does. It waits long for each answer.
 	home int
@@ -49,6 +51,19 @@ type Client struct {
 }
 
 var _ actors.Client = (*Client)(nil)
+
+// style is one of the ways in which a client may send commands.
+type style int
+
+const (
+	// numbered commands carry a session and a number, and are tried again under it.
+	numbered style = iota
+	// keyed commands carry a key of their own, and are tried again under it.
+	keyed
+	// plain commands carry nothing: the node that takes one numbers it, and the
+	// client does not try again when it may have run.
+	plain
+)
 
 // session numbers the commands of a client, for each partition on its own.
 type session struct {
@@ -82,6 +97,12 @@ func (w *World) newClient(p *process) *Client {
 	}
 	if c.rng.IntN(3) == 0 {
 		c.hedge = c.rng.Float64() * 0.3
+	}
+	switch c.index % 6 {
+	case 4:
+		c.style = plain
+	case 5:
+		c.style = keyed
 	}
 	c.home = -1
 	if c.index%4 == 3 {
@@ -133,8 +154,12 @@ func (c *Client) Invoke(_ context.Context, inv actors.Invocation) ([]byte, error
 func (c *Client) carry(op *Op) *messages.Reply {
 	partition := ring.Partition(op.Actor.Kind, op.Actor.Key, uint32(c.w.cfg.Partitions))
 	call := &messages.Call{Kind: op.Actor.Kind, Key: op.Actor.Key, Method: op.Method.Name, Payload: op.Payload, Query: op.Method.Query}
-	if !op.Method.Query {
+	switch {
+	case op.Method.Query:
+	case c.style == numbered:
 		c.session.begin(partition, call)
+	case c.style == keyed:
+		call.Request, call.IdempotencyKey = &messages.RequestID{Client: c.session.newID()}, true
 	}
 	reply := c.try(op, call, partition)
 	c.session.end(partition, call.GetRequest())
@@ -169,7 +194,7 @@ func (c *Client) try(op *Op, call *messages.Call, partition uint64) *messages.Re
 			call.TimeoutMs = uint32(between(c.rng, 2000, 12000))
 		}
 		c.send(target)
-		if chance(c.rng, c.hedge) {
+		if (c.style != plain || op.Method.Query) && chance(c.rng, c.hedge) {
 			c.send(c.rng.IntN(len(c.w.hosts)))
 		}
 		wait := time.Duration(call.TimeoutMs)*time.Millisecond + between(c.rng, 0, 300*time.Millisecond)
@@ -178,6 +203,9 @@ func (c *Client) try(op *Op, call *messages.Call, partition uint64) *messages.Re
 			return reply
 		}
 		doubt = doubt || len(c.inFlight) > 0 && !op.Method.Query
+		if doubt && c.style == plain {
+			break
+		}
 		target = c.choose(partition)
 		c.p.sleep(between(c.rng, time.Millisecond, 30*time.Millisecond))
 	}
@@ -207,7 +235,10 @@ func (c *Client) settle(wait time.Duration, query bool, doubt *bool) *messages.R
 			case messages.Code_CODE_OUTCOME_UNKNOWN:
 				*doubt = *doubt || !query
 			case messages.Code_CODE_SESSION_EXPIRED:
-				if c.renew(reply.GetPartition()); *doubt || len(c.inFlight) > 0 {
+				if c.style == numbered {
+					c.renew(reply.GetPartition())
+				}
+				if *doubt || len(c.inFlight) > 0 {
 					return &messages.Reply{Code: messages.Code_CODE_OUTCOME_UNKNOWN, Message: reply.GetMessage()}
 				}
 			case messages.Code_CODE_NOT_MASTER, messages.Code_CODE_UNAVAILABLE, messages.Code_CODE_OVERLOADED:
@@ -217,9 +248,9 @@ func (c *Client) settle(wait time.Duration, query bool, doubt *bool) *messages.R
 					reply.GetCode(), c.request.GetMethod(), c.request.GetKind(), c.request.GetKey(), reply.GetMessage())
 				return reply
 			}
-			if len(c.inFlight) == 0 {
-				return nil
-			}
+		}
+		if len(c.inFlight) == 0 {
+			return nil // refused, all of them, or the connections broke
 		}
 		left := time.Duration(until - c.w.now)
 		if left <= 0 || !c.p.await(left) {
@@ -361,13 +392,18 @@ func (c *Client) renew(partition uint64) {
 func (s *session) begin(partition uint64, call *messages.Call) {
 	n := s.numbers[partition]
 	if n == nil {
-		id := binary.BigEndian.AppendUint64(nil, s.rng.Uint64())
-		n = &numbers{id: binary.BigEndian.AppendUint64(id, s.rng.Uint64())}
+		n = &numbers{id: s.newID()}
 		s.numbers[partition] = n
 	}
 	n.next++
 	n.open = append(n.open, n.next)
 	call.Request = &messages.RequestID{Client: n.id, Sequence: n.next, LowWater: n.open[0]}
+}
+
+// newID draws the id of a session or a key.
+func (s *session) newID() []byte {
+	id := binary.BigEndian.AppendUint64(nil, s.rng.Uint64())
+	return binary.BigEndian.AppendUint64(id, s.rng.Uint64())
 }
 
 // end takes a number off the list of those that may be asked again.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seed-49de4af9/ringmaster/actors"
+	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
 // The second phase, in virtual time.
@@ -81,10 +82,21 @@ func (w *World) finalQuestions() {
 }
 
 func (w *World) finalQuestion(c *Client, actor actors.ActorID, m *actors.Method) {
-	began := w.now
-	_, err := c.Invoke(c.Context(), actors.Invocation{Actor: actor, Method: m.Name, Payload: w.invent(c.rng, m.Request), Query: true})
-	if took := time.Duration(w.now - began); err != nil && actors.RejectionOf(err) == nil || took > answerTime {
-		w.violate("a healed cluster answers", "%s of %s took %v: %v", m.Name, actor, took, err)
+	for try := 1; ; try++ {
+		began := w.now
+		_, err := c.Invoke(c.Context(), actors.Invocation{Actor: actor, Method: m.Name, Query: true})
+		if took := time.Duration(w.now - began); took > answerTime {
+			w.violate("a healed cluster answers", "%s of %s took %v: %v", m.Name, actor, took, err)
+			return
+		}
+		if err == nil || actors.RejectionOf(err) != nil {
+			return
+		}
+		if actors.CodeOf(err) != messages.Code_CODE_FAILED || try == 10 {
+			w.violate("a healed cluster answers", "%s of %s: %v", m.Name, actor, err)
+			return
+		}
+		w.Sleep(5 * time.Second) // an actor that panicked often rests for a while
 	}
 }
 

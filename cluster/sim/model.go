@@ -149,6 +149,11 @@ func (c *Checker) model(b *actors.Behavior, actor actors.ActorID) porcupine.Mode
 		Init: func() any { return "" },
 		Step: func(state, input, _ any) (bool, any) {
 			op := input.(*Op)
+			if op.Failed {
+				// A failure may have other causes than the handler, such as
+				// the rest that an actor takes after panics; it changes nothing.
+				return true, state
+			}
 			next := c.step(b, actor, state.(string), op)
 			return op.explainedBy(next), next.state
 		},
@@ -169,8 +174,8 @@ func (op *Op) explainedBy(s step) bool {
 	switch {
 	case op.Outcome == Unknown:
 		return true
-	case op.Failed || s.failed:
-		return op.Failed == s.failed
+	case s.failed:
+		return false
 	case op.Rejection != nil || s.rejected != "":
 		return op.Rejection.GetCode() == s.rejected
 	default:

@@ -5,6 +5,8 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/seed-49de4af9/ringmaster/messages"
 )
 
 // weather is how bad the network is, for every message on every link.
@@ -93,7 +95,21 @@ func (p *pipe) SendUserMessage(pid *actor.PID, message any) {
 		p.net.w.violate("message between nodes", "%v", err)
 		return
 	}
-	p.net.send(p.from, p.net.w.hosts[p.to], b)
+	p.net.send(p.from, p.net.w.hosts[p.to], b, once(message))
+}
+
+// once reports whether a message arrives at most once whatever the weather. Links
+// never repeat a message, and the refusal of a call counts on that: it says that
+// the call did not run, which holds for the one copy that was refused. Everything
+// else is made to bear repetition, and has to.
+func once(message any) bool {
+	_, body, _ := actor.UnwrapEnvelope(message)
+	switch body.(type) {
+	case *messages.Call, *messages.Reply:
+		return true
+	default:
+		return false
+	}
 }
 
 // SendSystemMessage drops the message: the lives of actors are not ended or
@@ -104,7 +120,7 @@ func (*pipe) SendSystemMessage(*actor.PID, any) {}
 func (*pipe) Stop(*actor.PID) {}
 
 // send draws the fate of one message.
-func (n *network) send(from, to *host, b []byte) {
+func (n *network) send(from, to *host, b []byte, once bool) {
 	n.sent++
 	r := n.w.rng.network
 	l := &n.links[from.index][to.index]
@@ -117,6 +133,9 @@ func (n *network) send(from, to *host, b []byte) {
 		return
 	}
 	n.deliver(from, to, b, n.arrival(l))
+	if once {
+		return
+	}
 	if chance(r, n.weather.duplicate) {
 		n.deliver(from, to, b, n.w.now+between(r, int64(n.weather.delayMin), int64(4*n.weather.delayMax)))
 	}

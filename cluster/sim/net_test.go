@@ -41,8 +41,8 @@ func newEars(t *testing.T, seed uint64, nodes int) (*World, []*ear) {
 }
 
 func (e *ear) receive(ctx actor.Context) {
-	if m, ok := ctx.Message().(*messages.Reply); ok {
-		e.heard = append(e.heard, m.GetId())
+	if m, ok := ctx.Message().(*messages.TableRequest); ok {
+		e.heard = append(e.heard, m.GetEpoch())
 		if ctx.Sender() != nil {
 			e.from = append(e.from, ctx.Sender().Address)
 		}
@@ -54,7 +54,7 @@ func (e *ear) say(to *ear, n int) {
 	self := e.system.NewLocalPID("ear")
 	for i := range n {
 		e.host.w.after(time.Duration(i)*time.Millisecond, func() {
-			e.system.Root.RequestWithCustomSender(actor.NewPID(to.host.id, "ear"), &messages.Reply{Id: uint64(i + 1)}, self)
+			e.system.Root.RequestWithCustomSender(actor.NewPID(to.host.id, "ear"), &messages.TableRequest{Epoch: uint64(i + 1)}, self)
 		})
 	}
 }
