@@ -407,3 +407,30 @@ func (w *world) up(id string) {
 		}
 	}
 }
+
+// TestNoMajority asks a node that is the only one left: it says so at once, about
+// calls that did not run.
+func TestNoMajority(t *testing.T) {
+	w := newWorld(t, 3, replica.Limits{})
+	w.until("a formed cluster with a master for each partition", w.mastered)
+	w.ticks(20)
+	w.down("N2")
+	w.down("N3")
+	for i := range 8 {
+		before := w.now
+		r := w.call("N1", fmt.Sprintf("fresh%d", i), "Add", &counterpb.AddRequest{Delta: 1}, nil)
+		if took := w.now - before; r.GetCode() != messages.Code_CODE_UNAVAILABLE || took > 2e9 || len(r.GetMissing()) != 2 {
+			t.Errorf("after %d ms: %v", took/1e6, r)
+		}
+	}
+	w.start("N2", 3)
+	w.up("N2")
+	w.nodes["N1"].node.PeerEvent("N3", false)
+	w.nodes["N2"].node.PeerEvent("N3", false)
+	w.until("service", func() bool {
+		return w.call("N1", "fresh1", "Add", &counterpb.AddRequest{Delta: 1}, nil).GetCode() == messages.Code_CODE_OK
+	})
+	if got := w.count("N2", "fresh1"); got != 1 {
+		t.Errorf("fresh1 is %d; one add was acknowledged, and the one before did not run", got)
+	}
+}

@@ -291,9 +291,19 @@ func (t *root) newCoordinator(ctx actor.Context, p uint64) *actor.PID {
 	if pid != nil {
 		ctx.Send(pid, &call.Tick{Now: t.now, Number: t.number})
 		ctx.Send(pid, &call.TableChanged{Table: t.table})
+		t.tellDown(ctx, pid, p)
 		ctx.Send(pid, &call.MasterChanged{Partition: p, Node: t.masters[p].node, Term: t.masters[p].term})
 	}
 	return pid
+}
+
+// tellDown tells a new actor which of a partition's nodes cannot be reached.
+func (t *root) tellDown(ctx actor.Context, pid *actor.PID, p uint64) {
+	for _, r := range ring.ReplicasOf(t.table, p) {
+		if node := r.GetNodeId(); node != t.self() && !t.up[node] {
+			ctx.Send(pid, &call.PeerChanged{Node: node})
+		}
+	}
 }
 
 func (t *root) nameOf(node string) string {
@@ -385,7 +395,10 @@ func (t *root) brief(ctx actor.Context) {
 			switch who {
 			case coordinator.Name(uint64(p)):
 				ctx.Send(pid, &call.TableChanged{Table: t.table})
+				t.tellDown(ctx, pid, uint64(p))
 				ctx.Send(pid, &call.MasterChanged{Partition: uint64(p), Node: m.node, Term: m.term})
+			case replicaName(uint64(p)):
+				t.tellDown(ctx, pid, uint64(p))
 			case ringowner.Name:
 				if p == ring.SystemPartition {
 					ctx.Send(pid, &call.MasterChanged{Node: m.node, Term: m.term})
