@@ -46,6 +46,10 @@ func newSession(t *testing.T, dir, bin string) *session {
 	s := &session{t: t, ports: freePorts(t), dir: t.TempDir()}
 	home := "127.0.0.1:" + strconv.Itoa(s.ports.first)
 	s.bash = exec.CommandContext(ctx, "bash", "--noprofile", "--norc", "-m")
+	// Bash ends its servers itself however this test ends: it sees the end of its
+	// input when the test's process dies.
+	s.bash.Cancel = func() error { return s.bash.Process.Signal(syscall.SIGTERM) }
+	s.bash.WaitDelay = shownWithin
 	s.bash.Dir = dir
 	s.bash.Env = append(os.Environ(),
 		"PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"),
@@ -63,14 +67,34 @@ func newSession(t *testing.T, dir, bin string) *session {
 		t.Fatalf("bash is needed to run the console blocks: %v", err)
 	}
 	t.Cleanup(func() {
+		defer cancel()
+		defer func() {
+			in.Close()
+			if err := s.bash.Wait(); err != nil {
+				s.kill()
+				t.Errorf("the session ended with %v", err)
+			}
+		}()
 		s.stop()
-		in.Close()
-		if err := s.bash.Wait(); err != nil {
-			t.Errorf("the session ended with %v", err)
-		}
-		cancel()
 	})
+	if _, err := io.WriteString(in, killServers+"\n"); err != nil {
+		t.Fatal(err)
+	}
 	return s
+}
+
+// killServers has bash kill whatever still runs in the background when it ends,
+// each with its process group: go run has a child. The end of a page has let them
+// end well before; this is for a test that fails, or is interrupted or killed.
+const killServers = `trap 'for leader in $(jobs -p); do kill -KILL -- "-$leader"; done 2>/dev/null; trap - EXIT; exit' EXIT HUP INT TERM`
+
+// kill kills what is left of the servers, if bash could not.
+func (s *session) kill() {
+	for _, pid := range s.servers {
+		if n, err := strconv.Atoi(pid); err == nil && n > 1 {
+			_ = syscall.Kill(-n, syscall.SIGKILL) // it is gone already, as a rule
+		}
+	}
 }
 
 // ask has bash run a script that ends by printing one line.
