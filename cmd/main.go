@@ -5,13 +5,23 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/seed-49de4af9/ringmaster/actors"
 )
 
+// gcPercent lets the heap grow to five times what is alive before it is collected.
+// A node keeps little alive and makes much garbage; Go's own 100 costs a tenth of
+// the processor under load, this one a few hundredths.
+const gcPercent = 400
+
 // Main runs the command line with the process's arguments, and ends the process.
+// It makes the garbage collector lazier than Go's default, unless GOGC is set.
 func Main(behaviors ...*actors.Behavior) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

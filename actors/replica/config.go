@@ -46,7 +46,7 @@ type Limits struct {
 	// ElectionTicks without word from a master make a slave stand for election;
 	// raft adds up to as much again at random. Default 12.
 	ElectionTicks int
-	// HeartbeatTicks between two heartbeats of a master. Default 2.
+	// HeartbeatTicks between two heartbeats of a master. Default 3.
 	HeartbeatTicks int
 	// RoundsInFlight bounds the proposals of a partition that wait for their
 	// commit; more turns gather for the next one. Default 2: more rounds only
@@ -106,7 +106,7 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	set(&l.ElectionTicks, 12)
-	set(&l.HeartbeatTicks, 2)
+	set(&l.HeartbeatTicks, 3)
 	set(&l.RoundsInFlight, 2)
 	set(&l.GatherAbove, 3*time.Millisecond)
 	set(&l.GatherMax, 4*time.Millisecond)
