@@ -134,6 +134,12 @@ func (c *Client) Sleep(d time.Duration) { c.p.sleep(d) }
 // Context returns a context for the tokens of a contract; it never ends.
 func (c *Client) Context() context.Context { return context.Background() }
 
+// Only has the client speak to one node while that runs.
+func (c *Client) Only(node int) { c.home = node }
+
+// Patience sets how long the client tries to get an operation through.
+func (c *Client) Patience(d time.Duration) { c.patience = d }
+
 // Index numbers the clients of a run from 0.
 func (c *Client) Index() int { return c.index }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
@@ -50,7 +49,7 @@ func TestCalmCluster(t *testing.T) {
 func TestSwarm(t *testing.T) {
 	probes := map[string]int{}
 	defer func() { t.Log(probes) }()
-	for _, seed := range flags.List(1, 20) {
+	for _, seed := range seeds(20) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			r := Test(t, swarm(seed), nil)
 			t.Log(r)
@@ -93,7 +92,7 @@ var defects = []string{
 
 // TestSeedsRepeat runs a seed twice here and once in another process.
 func TestSeedsRepeat(t *testing.T) {
-	for _, seed := range flags.List(1, 2) {
+	for _, seed := range seeds(2) {
 		a, b := Run(swarm(seed), nil), Run(swarm(seed), nil)
 		if a.Trace != b.Trace {
 			t.Errorf("seed %d: %d events with hash %016x, then %d with %016x", seed, a.Events, a.Trace, b.Events, b.Trace)
@@ -168,28 +167,4 @@ func finalCounts(t *testing.T, w *World, c *Client) map[actors.ActorID]int64 {
 		counts[ops[0].Actor] = n.GetValue()
 	}
 	return counts
-}
-
-// TestFailover kills the master's node under load and measures the longest gap
-// between two acknowledgements of an actor.
-func TestFailover(t *testing.T) {
-	r := Test(t, flags.Apply(Config{Behaviors: both()}), func(w *World) {
-		for range 4 {
-			w.Go(Anything)
-		}
-		w.Sleep(10 * time.Second)
-		for i := range 6 {
-			w.Crash(i % 3)
-			w.Sleep(5 * time.Second)
-			w.Start(i % 3)
-			w.Sleep(5 * time.Second)
-		}
-	})
-	longest := time.Duration(0)
-	for _, op := range r.History.Ops() {
-		if op.ReturnTime >= 0 {
-			longest = max(longest, time.Duration(op.ReturnTime-op.CallTime))
-		}
-	}
-	t.Logf("the longest operation took %v; %v", longest, strings.SplitN(r.String(), ":", 2)[1])
 }

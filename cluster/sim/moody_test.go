@@ -43,7 +43,7 @@ func moody() *actors.Behavior {
 }
 
 func TestMoodyActors(t *testing.T) {
-	for _, seed := range flags.List(1, 5) {
+	for _, seed := range seeds(5) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			r := Test(t, flags.Apply(Config{Seed: seed, Behaviors: []*actors.Behavior{moody()}, Faults: Swarm(), Duration: time.Minute}), nil)
 			failed, rejected := 0, 0

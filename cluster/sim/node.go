@@ -98,10 +98,11 @@ func (h *host) replicaEvent(e replica.Event) {
 	case replica.EventMaster:
 		h.w.log("node %d: master of partition %d in term %d", h.index, e.Partition, e.Term)
 		h.w.claim(e.Partition, e.Term, h.id)
+		h.w.masterships = append(h.w.masterships, Mastership{At: h.w.Now(), Node: h.index, Partition: e.Partition, Term: e.Term})
 		h.masters[e.Partition] = true
 		for _, other := range h.w.hosts {
 			if other != h && other.running() && other.masters[e.Partition] {
-				h.w.probe("two masters of a partition at a time")
+				h.w.probe(probeTwoMasters)
 			}
 		}
 	case replica.EventSlave:
@@ -111,3 +112,7 @@ func (h *host) replicaEvent(e replica.Event) {
 		h.w.log("node %d: snapshot of partition %d at %d", h.index, e.Partition, e.Index)
 	}
 }
+
+// probeTwoMasters counts the moments at which a replica became master of a
+// partition while another node still believed to be it.
+const probeTwoMasters = "two masters of a partition at a time"

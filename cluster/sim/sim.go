@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -38,8 +39,18 @@ type Result struct {
 	Log []string
 	// History holds the operations.
 	History *History
+	// Masterships lists who became master of what, in order.
+	Masterships []Mastership
 
 	verdicts []Verdict
+}
+
+// Mastership is the moment at which a replica began to serve as a master.
+type Mastership struct {
+	At        time.Duration
+	Node      int
+	Partition uint64
+	Term      uint64
 }
 
 // OK reports whether every promise was kept.
@@ -110,7 +121,7 @@ func (w *World) result() *Result {
 	r := &Result{
 		Seed: w.cfg.Seed, Faults: w.faults.counts, Schedule: w.faults.records, Points: w.points, Probes: w.probes,
 		Trace: w.trace.Sum64(), Events: w.events, Virtual: time.Duration(w.now), Violations: w.violations,
-		Repeat: w.repeat(), Log: w.lastLines(), History: &w.history, verdicts: w.verdicts,
+		Repeat: w.repeat(), Log: w.lastLines(), History: &w.history, Masterships: w.masterships, verdicts: w.verdicts,
 	}
 	for _, op := range w.history.ops {
 		r.Ops++
@@ -154,8 +165,17 @@ func (w *World) Crash(node int) { w.hosts[node].crash("the test says so") }
 // Start starts a node that is down.
 func (w *World) Start(node int) { w.hosts[node].start() }
 
+// Retire stops a node in good order, as SIGTERM does: it hands its masterships over
+// first. It stays down until Start.
+func (w *World) Retire(node int) { w.hosts[node].retire(func() {}) }
+
 // Running reports whether a node runs.
 func (w *World) Running(node int) bool { return w.hosts[node].running() }
+
+// Masters gives the partitions that a node believes to master, sorted.
+func (w *World) Masters(node int) []uint64 {
+	return slices.Sorted(maps.Keys(w.hosts[node].masters))
+}
 
 // Pause stops a node as SIGSTOP does, Resume lets it go on.
 func (w *World) Pause(node int) { w.hosts[node].pause() }

@@ -47,7 +47,8 @@ type World struct {
 	// and then; a suite that never gets there proves little.
 	probes map[string]int
 	// claims holds, for each partition and term, the node seen to be its master.
-	claims map[[2]uint64]string
+	claims      map[[2]uint64]string
+	masterships []Mastership
 	// draining says that clients are to finish.
 	draining bool
 	// callID numbers the calls of all clients.
