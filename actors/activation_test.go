@@ -526,10 +526,16 @@ func TestWrongInputIsRefusedBeforeTheHandler(t *testing.T) {
 		in   actors.Input
 		want string
 	}{
-		{"cut off", r.live.Command, actors.Input{Method: good.Method, Payload: []byte{0x0a, 5}},
-			"roster.Enter: the payload is not a ringmaster.Member: "},
-		{"cut off query", r.live.Query, actors.Input{Method: query, Payload: []byte{0x0a, 5}},
-			"roster.Show: the payload is not a ringmaster.Member: "},
+		{
+			"cut off", r.live.Command,
+			actors.Input{Method: good.Method, Payload: []byte{0x0a, 5}},
+			"roster.Enter: the payload is not a ringmaster.Member: ",
+		},
+		{
+			"cut off query", r.live.Query,
+			actors.Input{Method: query, Payload: []byte{0x0a, 5}},
+			"roster.Show: the payload is not a ringmaster.Member: ",
+		},
 		{"no method", r.live.Command, actors.Input{}, "not a method of this behavior"},
 		{"another's method", r.live.Command, actors.Input{Method: foreign}, "not a method of this behavior"},
 		{"made up", r.live.Command, actors.Input{Method: &actors.Method{Kind: "roster", Name: "Enter"}}, "not a method of this behavior"},

@@ -68,8 +68,10 @@ func TestDefineRefusesWrongPrograms(t *testing.T) {
 		{"nil handler", func() { actors.Define("counter", actors.On[*pb.Counter](add, nil)) }, "handler of counter.Add is nil"},
 		{"nil query", func() { actors.Define("counter", actors.Read[*pb.Counter](get, nil)) }, "handler of counter.Get is nil"},
 		{"nil option", func() { actors.Define("counter", nil) }, "option 1 is nil"},
-		{"two states", func() { actors.Define("counter", actors.On(add, onAdd), actors.On(sub, onTable)) },
-			"handler of Sub works on ringmaster.Table, those before it on counter.Counter"},
+		{
+			"two states", func() { actors.Define("counter", actors.On(add, onAdd), actors.On(sub, onTable)) },
+			"handler of Sub works on ringmaster.Table, those before it on counter.Counter",
+		},
 		{"bad method", func() {
 			actors.Define("counter", actors.On(actors.NewCommand[*pb.AddRequest, *pb.Count]("counter", "Add!"), onAdd))
 		}, `"Add!" is not a method's name`},

@@ -15,15 +15,31 @@ func TestBudget(t *testing.T) {
 		at     []int64 // seconds
 		want   []Verdict
 	}{
-		{"a burst within the intensity, then one too many", Policy{Intensity: 3, Period: 10 * time.Second},
-			[]int64{0, 0, 1, 2}, []Verdict{Allowed, Allowed, Allowed, Exhausted}},
-		{"slow failures go on for ever", Policy{Intensity: 1, Period: 10 * time.Second},
-			[]int64{0, 10, 20, 30}, []Verdict{Allowed, Allowed, Allowed, Allowed}},
-		{"the window slides", Policy{Intensity: 2, Period: 10 * time.Second},
-			[]int64{0, 5, 10, 14, 15}, []Verdict{Allowed, Allowed, Allowed, Exhausted, Exhausted}},
+		{
+			"a burst within the intensity, then one too many",
+			Policy{Intensity: 3, Period: 10 * time.Second},
+			[]int64{0, 0, 1, 2},
+			[]Verdict{Allowed, Allowed, Allowed, Exhausted},
+		},
+		{
+			"slow failures go on for ever",
+			Policy{Intensity: 1, Period: 10 * time.Second},
+			[]int64{0, 10, 20, 30},
+			[]Verdict{Allowed, Allowed, Allowed, Allowed},
+		},
+		{
+			"the window slides",
+			Policy{Intensity: 2, Period: 10 * time.Second},
+			[]int64{0, 5, 10, 14, 15},
+			[]Verdict{Allowed, Allowed, Allowed, Exhausted, Exhausted},
+		},
 		{"no restarts at all", Policy{Intensity: -1}, []int64{0}, []Verdict{Exhausted}},
-		{"a clock that goes back stands still", Policy{Intensity: 1, Period: 10 * time.Second},
-			[]int64{100, 0}, []Verdict{Allowed, Exhausted}},
+		{
+			"a clock that goes back stands still",
+			Policy{Intensity: 1, Period: 10 * time.Second},
+			[]int64{100, 0},
+			[]Verdict{Allowed, Exhausted},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
