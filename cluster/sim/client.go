@@ -372,8 +372,8 @@ func (c *Client) connectionLost(node int) {
 	if len(c.inFlight) == 0 || c.w.rng.network.IntN(2) == 0 {
 		return
 	}
-	for i := len(c.inFlight) - 1; i >= 0; i-- {
-		if c.inFlight[i].node != node {
+	for i, attempt := range slices.Backward(c.inFlight) {
+		if attempt.node != node {
 			continue
 		}
 		c.inFlight = append(c.inFlight[:i], c.inFlight[i+1:]...)

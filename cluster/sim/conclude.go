@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-49de4af9/ringmaster/actors"
@@ -68,7 +69,7 @@ func (w *World) finalQuestions() {
 	c := w.newClient(w.director)
 	c.patience = w.cfg.Deadline
 	asked := map[actors.ActorID]bool{}
-	for _, op := range w.history.ops[:len(w.history.ops):len(w.history.ops)] {
+	for _, op := range slices.Clip(w.history.ops) {
 		if asked[op.Actor] {
 			continue
 		}
