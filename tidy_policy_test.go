@@ -294,6 +294,7 @@ var exceptions = []exception{
 	{"forbidden", "cluster/gossip", "memberlist is configured with a log.Logger; ours writes to slog"},
 	{"world", "actors/replica/activation.go", "runtime/debug names the line of a handler that panicked"},
 	{"sleep", "cluster/transport/bench_test.go", "a sender that floods a link gives way for microseconds; nothing is waited for"},
+	{"sleep", "cluster/pacer_test.go", "virtual time: the sleep is the work whose pace is measured"},
 	{"word", "tidy_policy_test.go", "this file names the words"},
 	{"word", "tidy_source_test.go", "this file tests the check with the words"},
 }

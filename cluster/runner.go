@@ -30,6 +30,7 @@ type runner struct {
 // start begins to run the loop and to tick.
 func (r *runner) start() {
 	r.stop, r.ended = make(chan struct{}), make(chan struct{})
+	r.loop.Pace((&pacer{interval: paceInterval, busy: paceBusy, began: time.Now()}).between)
 	r.run()
 	r.ticking.Go(r.ticks)
 }

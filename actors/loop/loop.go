@@ -40,6 +40,7 @@ type Loop struct {
 	// exit.
 	user  atomic.Uint64
 	hooks []func()
+	pace  func(wakeups int)
 }
 
 // New returns a loop that nobody runs yet.
@@ -52,6 +53,11 @@ func New() *Loop {
 // AtPassEnd adds a hook that runs at the end of each pass, on the loop. Hooks are
 // added before the loop runs.
 func (l *Loop) AtPassEnd(hook func()) { l.hooks = append(l.hooks, hook) }
+
+// Pace sets what Run calls between two passes, with the number of wake-ups of the
+// one before. It may wait, so that more work meets in the next pass. It is set
+// before the loop runs.
+func (l *Loop) Pace(pace func(wakeups int)) { l.pace = pace }
 
 // Schedule queues a runnable mailbox. It implements actor.Dispatcher.
 func (l *Loop) Schedule(run func()) {
@@ -71,8 +77,12 @@ func (*Loop) Throughput() int { return 1 << 30 }
 func (l *Loop) Run() (closed bool) {
 	me := l.owner.Load()
 	for l.await(me) {
-		if !l.pass(me, nil) {
+		wakeups, mine := l.pass(me, nil)
+		if !mine {
 			return false
+		}
+		if l.pace != nil {
+			l.pace(wakeups)
 		}
 	}
 	return l.owner.Load() == me
@@ -83,7 +93,7 @@ func (l *Loop) Run() (closed bool) {
 func (l *Loop) Drain(pick func(n int) int) {
 	me := l.owner.Load()
 	for l.pending() > 0 {
-		l.pass(me, pick)
+		_, _ = l.pass(me, pick)
 	}
 }
 
@@ -111,23 +121,24 @@ func (l *Loop) await(me uint64) bool {
 	return !l.closed && l.owner.Load() == me
 }
 
-// pass runs runnable mailboxes, then the hooks. False means the loop was handed
-// off meanwhile.
-func (l *Loop) pass(me uint64, pick func(n int) int) bool {
-	for range wakeupsMax {
+// pass runs runnable mailboxes, then the hooks. It returns how many it ran, and
+// false if the loop was handed off meanwhile.
+func (l *Loop) pass(me uint64, pick func(n int) int) (wakeups int, mine bool) {
+	for wakeups < wakeupsMax {
 		run := l.next(me, pick)
 		if run == nil {
 			break
 		}
 		run()
+		wakeups++
 		if l.owner.Load() != me {
-			return false
+			return wakeups, false
 		}
 	}
 	for _, hook := range l.hooks {
 		hook()
 	}
-	return true
+	return wakeups, true
 }
 
 func (l *Loop) next(me uint64, pick func(n int) int) func() {
