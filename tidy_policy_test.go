@@ -295,6 +295,7 @@ var exceptions = []exception{
 	{"world", "actors/replica/activation.go", "runtime/debug names the line of a handler that panicked"},
 	{"sleep", "cluster/transport/bench_test.go", "a sender that floods a link gives way for microseconds; nothing is waited for"},
 	{"sleep", "cluster/pacer_test.go", "virtual time: the sleep is the work whose pace is measured"},
+	{"sleep", "cluster/pacer.go", "the pace of a loaded loop: fractions of a millisecond, so that more work meets in a pass"},
 	{"word", "tidy_policy_test.go", "this file names the words"},
 	{"word", "tidy_source_test.go", "this file tests the check with the words"},
 }
