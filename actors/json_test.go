@@ -105,8 +105,10 @@ func TestDecodeJSONExplainsFaults(t *testing.T) {
 		// Unknown fields, with the message around them and the nearest name.
 		{`{"lins":[1]}`, `shop.Place has no field "lins" (line 1:2). Did you mean "lines"? ` + orderText},
 		{"{\n  \"paid\": true,\n  \"xyzzy\": 1\n}", `shop.Place has no field "xyzzy" (line 3:3). ` + orderText},
-		{`{"items":[{},{"sku":"é","unitprice":1}]}`,
-			`shop.Place: items[1] has no field "unitprice" (line 1:25). Did you mean "unitPrice"? Item { string sku; double unitPrice; Size size }`},
+		{
+			`{"items":[{},{"sku":"é","unitprice":1}]}`,
+			`shop.Place: items[1] has no field "unitprice" (line 1:25). Did you mean "unitPrice"? Item { string sku; double unitPrice; Size size }`,
+		},
 		{`{"byName":{"a \"b\"":{"zku":1}}}`, `shop.Place: byName["a \"b\""] has no field "zku" (line 1:23). Did you mean "sku"?`},
 		{`{"again":{"again":{"first":{"id":1}}}}`, `shop.Place: again.again.first has no field "id" (line 1:29). Item {`},
 		{`{"":1}`, `shop.Place has no field "" (line 1:2). Order {`},
@@ -121,8 +123,10 @@ func TestDecodeJSONExplainsFaults(t *testing.T) {
 		{`{"lines":[1,[2]]}`, `lines[1] is of type int32, not an array`},
 		{`{"first":[]}`, `first is of type Item, not an array`},
 		{`{"lines":[null]}`, `lines[0] is of type int32, not null`},
-		{`{"first":{"size":"SIZE_LARG"}}`,
-			`first.size has no value "SIZE_LARG". Did you mean "SIZE_LARGE"? Size is one of SIZE_UNSPECIFIED, SIZE_SMALL, SIZE_LARGE`},
+		{
+			`{"first":{"size":"SIZE_LARG"}}`,
+			`first.size has no value "SIZE_LARG". Did you mean "SIZE_LARGE"? Size is one of SIZE_UNSPECIFIED, SIZE_SMALL, SIZE_LARGE`,
+		},
 		{`{"first":{"size":{}}}`, `first.size is of type Size, not an object`},
 		// Wrong values, placed by protojson.
 		{`{"lines":["a"]}`, `shop.Place: the request is not valid: (line 1:11): invalid value for int32 field lines: "a". Order {`},

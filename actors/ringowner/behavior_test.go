@@ -209,8 +209,10 @@ func TestAssignRefuses(t *testing.T) {
 	m.refuse("Assign", &messages.AssignRequest{Epoch: 0, NextReplicaId: next}, RejectStaleEpoch)
 	// The replica that stays may keep its id next to a fresh one.
 	other := map[bool]string{true: "b", false: "a"}[kept.NodeId == "a"]
-	m.change("Assign", &messages.AssignRequest{Epoch: 1, NextReplicaId: next + 1,
-		Assignments: []*messages.Assignment{on(3, kept.NodeId, kept.ReplicaId, pick(table, 3, other), next)}})
+	m.change("Assign", &messages.AssignRequest{
+		Epoch: 1, NextReplicaId: next + 1,
+		Assignments: []*messages.Assignment{on(3, kept.NodeId, kept.ReplicaId, pick(table, 3, other), next)},
+	})
 }
 
 // pick is a member that holds no replica of a partition, or the given one.

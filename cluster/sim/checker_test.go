@@ -41,13 +41,17 @@ func write(value string, call, done int64, version uint64) told {
 }
 
 func read(value string, version uint64, call, done int64) told {
-	return told{method: "Read", request: &registerpb.ReadRequest{}, call: call, done: done,
-		reply: &registerpb.ReadReply{Value: value, Version: version, Found: version > 0}}
+	return told{
+		method: "Read", request: &registerpb.ReadRequest{}, call: call, done: done,
+		reply: &registerpb.ReadReply{Value: value, Version: version, Found: version > 0},
+	}
 }
 
 func swap(expected, value string, call, done int64, swapped bool, now string) told {
-	return told{method: "CompareAndSwap", request: &registerpb.CompareAndSwapRequest{Expected: expected, Value: value}, call: call, done: done,
-		reply: &registerpb.CompareAndSwapReply{Swapped: swapped, Value: now}}
+	return told{
+		method: "CompareAndSwap", request: &registerpb.CompareAndSwapRequest{Expected: expected, Value: value}, call: call, done: done,
+		reply: &registerpb.CompareAndSwapReply{Swapped: swapped, Value: now},
+	}
 }
 
 // TestCheckerCorpus holds histories whose verdict is known.
