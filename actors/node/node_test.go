@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"strings"
 	"testing"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -432,5 +433,42 @@ func TestNoMajority(t *testing.T) {
 	})
 	if got := w.count("N2", "fresh1"); got != 1 {
 		t.Errorf("fresh1 is %d; one add was acknowledged, and the one before did not run", got)
+	}
+}
+
+// TestOldSessionsGo lets sessions end: their rows do not stay for ever.
+func TestOldSessionsGo(t *testing.T) {
+	w := newWorld(t, 3, replica.Limits{FlushTicks: 2, SessionTTL: 60e9})
+	w.until("a formed cluster with a master for each partition", w.mastered)
+	add := func(client string, sequence uint64) *messages.Reply {
+		return w.call("N1", "alice", "Add", &counterpb.AddRequest{Delta: 1}, &messages.RequestID{Client: []byte(client), Sequence: sequence, LowWater: 1})
+	}
+	rows := func() (n int) {
+		for key := range w.nodes["N2"].disk.rows {
+			if key[0] == 0x04 && key[9] == 'd' && strings.HasSuffix(key, "0123456789abcde") {
+				n++
+			}
+		}
+		return n
+	}
+	for _, c := range []string{"a", "b", "c"} {
+		add(c+"0123456789abcde", 1)
+	}
+	w.ticks(20)
+	if got := rows(); got != 3 {
+		t.Fatalf("%d sessions have rows, want 3", got)
+	}
+	w.now += 50e9
+	if r := add("a0123456789abcde", 1); !r.GetReplayed() || w.value(r) != 1 {
+		t.Errorf("a retry within the session's time gave %v", r)
+	}
+	w.now += 1300e9
+	add("d0123456789abcde", 1)
+	w.ticks(20)
+	if got := rows(); got != 1 {
+		t.Errorf("%d sessions have rows after the others ended, want 1", got)
+	}
+	if got := w.count("N3", "alice"); got != 4 {
+		t.Errorf("alice is %d, want 4", got)
 	}
 }

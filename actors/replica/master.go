@@ -192,19 +192,22 @@ func (m *master) take(req *call.Request) {
 		m.answer(req, problem)
 		return
 	}
-	if m.requests > m.r.host.cfg.Limits.QueuedRequests {
-		m.answer(req, &messages.Reply{
-			Code: messages.Code_CODE_OVERLOADED, RetryAfterMs: 50,
-			Message: fmt.Sprintf("partition %d has %d requests under way, the limit; try again a little later", m.r.partition, m.requests-1),
-		})
-		return
-	}
 	if c.GetQuery() && !method.Query {
 		m.answer(req, &messages.Reply{Code: messages.Code_CODE_INVALID, Message: fmt.Sprintf("%s.%s is a command, and the call says that it is a query; the caller's contract is not this node's", c.GetKind(), c.GetMethod())})
 		return
 	}
 	t := &turn{req: req, method: method}
 	if !method.Query && c.GetRequest() != nil && !m.admit(t) {
+		return
+	}
+	// Behind admit: a repetition of a request that runs must not be told that the
+	// request did not run.
+	if m.requests > m.r.host.cfg.Limits.QueuedRequests {
+		m.endRunning(t)
+		m.answer(req, &messages.Reply{
+			Code: messages.Code_CODE_OVERLOADED, RetryAfterMs: 50,
+			Message: fmt.Sprintf("partition %d has %d requests under way, the limit; try again a little later", m.r.partition, m.requests-1),
+		})
 		return
 	}
 	if method.Query {

@@ -127,11 +127,44 @@ func (w *rowWriter) build(next *messages.AppliedRow) []Op {
 		}
 	}
 	ops := make([]Op, 0, len(states)+len(sessions)+1)
+	ops = append(ops, w.expired(next.GetTime(), sessions)...)
 	for _, id := range slices.SortedFunc(maps.Keys(states), compareActors) {
 		ops = append(ops, actorOp(r.partition, id, states[id]))
 	}
 	for _, client := range slices.Sorted(maps.Keys(sessions)) {
 		ops = append(ops, put(sessionKey(r.partition, client), sessions[client].row()))
+	}
+	return ops
+}
+
+// sessionSweep is how often, by the log's clock, the rows of sessions that ended
+// long ago are looked for.
+const sessionSweep = int64(600e9)
+
+// expired returns the removal of the sessions that were idle for twice their time.
+// No master answers from them any more, so nothing hangs on when a replica does
+// this; the log's clock makes all do it at about the same entry.
+func (w *rowWriter) expired(now int64, touched map[string]*session) []Op {
+	ttl := w.r.host.cfg.Limits.SessionTTL
+	if now/sessionSweep == w.base.GetTime()/sessionSweep || w.base.GetTime() == 0 {
+		return nil
+	}
+	before := now/sessionSweep*sessionSweep - 2*ttl
+	var ops []Op
+	from := sessionKey(w.r.partition, "")
+	to := append(partitionKey(prefixRows, w.r.partition), rowSession+1)
+	err := w.r.host.cfg.Store.Scan(from, to, func(key, value []byte) error {
+		row := &messages.SessionRow{}
+		if err := proto.Unmarshal(value, row); err != nil {
+			return corrupt("session", key, err)
+		}
+		if _, again := touched[string(key[len(from):])]; !again && row.GetTouched() < before {
+			ops = append(ops, Op{Kind: Delete, Key: append([]byte(nil), key...)})
+		}
+		return nil
+	})
+	if err != nil {
+		panic(fmt.Errorf("partition %d: look for old sessions: %w", w.r.partition, err))
 	}
 	return ops
 }
