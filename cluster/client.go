@@ -184,7 +184,11 @@ func (c *Client) Invoke(ctx context.Context, inv actors.Invocation) ([]byte, err
 	if reply.GetCode() == messages.Code_CODE_OK {
 		return reply.GetPayload(), nil
 	}
-	return nil, op.errorOf(reply, ctx.Err())
+	cause := ctx.Err()
+	if deadline, ok := ctx.Deadline(); ok && cause == nil && !time.Now().Before(deadline) {
+		cause = context.DeadlineExceeded // the client's clock was ahead of the context's timer
+	}
+	return nil, op.errorOf(reply, cause)
 }
 
 // Go makes a call and returns at once. done is called once, with the last reply;
