@@ -216,6 +216,7 @@ const (
 func classes() []class {
 	return []class{
 		{name: FaultCrash, often: 5 * time.Second, seldom: 30 * time.Second, strike: strikeCrash},
+		{name: "machine-loss", often: 8 * time.Second, seldom: 60 * time.Second, strike: strikeMachine},
 		{name: FaultPowerLoss, often: 20 * time.Second, seldom: 80 * time.Second, strike: strikePowerLoss},
 		{name: FaultCrashPoint, often: 3 * time.Second, seldom: 20 * time.Second, strike: strikePoint, lasts: 5 * time.Second, lastsMax: 10 * time.Second},
 		{name: FaultSplit, often: 6 * time.Second, seldom: 40 * time.Second, strike: strikeSplit, lasts: 300 * time.Millisecond, lastsMax: 12 * time.Second},
@@ -240,6 +241,18 @@ func strikeCrash(f *nemesis) (string, func()) {
 		return "", nil
 	}
 	h.crash("killed")
+	f.restartLater(h)
+	return fmt.Sprintf("node %d", h.index), nil
+}
+
+// strikeMachine ends a node without closing its connections.
+func strikeMachine(f *nemesis) (string, func()) {
+	h := f.anyone()
+	if h == nil {
+		return "", nil
+	}
+	h.silent = true
+	h.crash("its machine lost power")
 	f.restartLater(h)
 	return fmt.Sprintf("node %d", h.index), nil
 }

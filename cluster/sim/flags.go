@@ -9,6 +9,8 @@ import (
 type Flags struct {
 	// Seeds is how many seeds each test runs; 0 leaves it to the test.
 	Seeds int
+	// First, if not 0, is where the seeds begin.
+	First uint64
 	// Seed, if not 0, is the only seed to run.
 	Seed uint64
 	// Plant names defects to switch on, separated by commas.
@@ -17,10 +19,11 @@ type Flags struct {
 	Dir string
 }
 
-// Register adds the flags -sim.seeds, -sim.seed, -sim.plant and -sim.dir to a
+// Register adds the flags -sim.seeds, -sim.first, -sim.seed, -sim.plant and -sim.dir to a
 // flag set.
 func (f *Flags) Register(set *flag.FlagSet) {
 	set.IntVar(&f.Seeds, "sim.seeds", 0, "number of seeds that each simulation runs; 0: its own choice")
+	set.Uint64Var(&f.First, "sim.first", 0, "the first of the seeds; 0: its own choice")
 	set.Uint64Var(&f.Seed, "sim.seed", 0, "the one seed to run; repeats a failure")
 	set.StringVar(&f.Plant, "sim.plant", "", "defects to switch on, separated by commas")
 	set.StringVar(&f.Dir, "sim.dir", "", "directory for the reports of failed runs")
@@ -48,6 +51,9 @@ func (f *Flags) List(first uint64, n int) []uint64 {
 	}
 	if f.Seeds > 0 {
 		n = f.Seeds
+	}
+	if f.First > 0 {
+		first = f.First
 	}
 	seeds := make([]uint64, n)
 	for i := range seeds {

@@ -66,6 +66,9 @@ type host struct {
 	offset, drift int64
 	// slowness multiplies the time until woken actors run; 1 is healthy.
 	slowness int64
+	// silent says that the machine died with the process, so that no connection
+	// was closed.
+	silent bool
 	// doomed is the fault point at which the node crashes; countdown says at
 	// which passing.
 	doomed    string
@@ -96,6 +99,7 @@ func (h *host) start() {
 	h.due, h.held, h.draining = false, nil, false
 	h.life = &life{boot: h.boot, loop: loop.New(), points: &points{host: h, boot: h.boot}}
 	h.masters = map[uint64]bool{}
+	h.silent = false
 	h.w.log("node %d starts, life %d", h.index, h.boot)
 	h.w.net.forget(h.index)
 	boot := h.boot

@@ -204,9 +204,9 @@ func (n *network) connected(a, b int) bool {
 		n.links[a][b].cuts == 0 && n.links[b][a].cuts == 0
 }
 
-// notice has node a find out, after a while, how its link to b is: at once after a
-// crash, whose closed connections speak for themselves, after a second of silence
-// otherwise; and after a moment when it comes back.
+// notice has node a find out, after a while, how its link to b is: at once after
+// the end of a process, whose closed connections speak for themselves, after a
+// second of silence otherwise; and after a moment when it comes back.
 func (n *network) notice(a, b int) {
 	if a == b {
 		return
@@ -221,7 +221,7 @@ func (n *network) notice(a, b int) {
 	r := n.w.rng.network
 	wait := between(r, int64(40*time.Millisecond), int64(400*time.Millisecond))
 	switch {
-	case !want && !n.w.hosts[b].running() && chance(r, 0.8):
+	case !want && !n.w.hosts[b].running() && !n.w.hosts[b].silent:
 		wait = between(r, int64(200*time.Microsecond), int64(20*time.Millisecond))
 	case !want:
 		wait = between(r, int64(800*time.Millisecond), int64(1300*time.Millisecond))

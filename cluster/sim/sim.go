@@ -162,6 +162,13 @@ func (w *World) Client() *Client { return w.newClient(w.director) }
 // Crash kills a node; it stays down until Start.
 func (w *World) Crash(node int) { w.hosts[node].crash("the test says so") }
 
+// Lose ends a node as the loss of its machine does: no connection is closed, the
+// others only hear nothing any more. It stays down until Start.
+func (w *World) Lose(node int) {
+	w.hosts[node].silent = true
+	w.hosts[node].crash("the test takes its machine")
+}
+
 // Start starts a node that is down.
 func (w *World) Start(node int) { w.hosts[node].start() }
 
