@@ -36,7 +36,6 @@ type rowWriter struct {
 	waiting []committed
 	writing int
 	bytes   int
-	last    uint64 // tick of the newest write
 }
 
 // committed is one applied entry. decoded is nil until somebody needs it.
@@ -46,7 +45,7 @@ type committed struct {
 }
 
 func newRowWriter(r *Replica, base *messages.AppliedRow) rowWriter {
-	return rowWriter{r: r, base: base, last: r.tick}
+	return rowWriter{r: r, base: base}
 }
 
 func (w *rowWriter) add(e *pb.Entry, decoded *messages.Entry) {
@@ -71,7 +70,9 @@ func (c *committed) effects() *messages.Entry {
 func (r *Replica) flushIfDue() {
 	w := &r.rows
 	limits := r.host.cfg.Limits
-	due := r.tick-w.last >= limits.FlushTicks+r.partition%8 || w.bytes > limits.FlushBytes
+	// Each partition has its own tick for this, so that they do not all write at
+	// once and hold up what else the node does.
+	due := (r.tick+r.partition)%limits.FlushTicks == 0 || w.bytes > limits.FlushBytes
 	if due {
 		r.flush()
 	}
@@ -99,7 +100,7 @@ func (r *Replica) flush() {
 		ops = ops[:len(ops)-1]
 	}
 	fault.Here(r.host.cfg.Faults, "replica.flush")
-	w.base, w.writing, w.last = next, len(w.waiting), r.tick
+	w.base, w.writing = next, len(w.waiting)
 	r.host.add(ops, false, &appended{r: r, flushedTo: next.GetIndex()})
 }
 
