@@ -136,7 +136,9 @@ func (e *Engine) unwatch() error {
 func (e *Engine) closeDB() (err error) {
 	defer e.failure.guard(&err)
 	e.views.closeAll()
-	if e.batch != nil {
+	// After a failure nobody waited for the batch's sync, and Pebble's log may still
+	// write its end into it: then it is left to the garbage collector.
+	if e.batch != nil && e.failure.err() == nil {
 		_ = e.batch.Close() // its only error is that it was closed before
 	}
 	if err := e.db.Close(); err != nil {
