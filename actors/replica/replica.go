@@ -302,6 +302,9 @@ func (r *Replica) peerChanged(p *call.PeerChanged) {
 		r.unreachable[id] = true
 		r.rn.ReportUnreachable(id)
 		r.dropOutgoing(id)
+		if r.transfer != nil && r.transfer.to == id {
+			r.endTransfer() // it went away before it took over
+		}
 		if r.role == raft.StateFollower && r.lead == id {
 			if err := r.rn.ForgetLeader(); err != nil {
 				r.logger.Debug("raft does not forget its leader", "error", err)

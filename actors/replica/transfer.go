@@ -23,7 +23,7 @@ func (r *Replica) startTransfer(to uint64) {
 	if to == 0 {
 		to = r.mostCaughtUp(progress)
 	}
-	if p, ok := progress[to]; !ok || p.IsLearner || !p.RecentActive {
+	if p, ok := progress[to]; !ok || p.IsLearner || !p.RecentActive || r.unreachable[to] {
 		return
 	}
 	r.transfer = &transfer{to: to, began: r.tick}
@@ -38,7 +38,7 @@ func (r *Replica) mostCaughtUp(progress map[uint64]tracker.Progress) uint64 {
 	sortIDs(ids)
 	for _, id := range ids {
 		p := progress[id]
-		if id != r.id && !p.IsLearner && p.RecentActive && p.Match > match {
+		if id != r.id && !p.IsLearner && p.RecentActive && !r.unreachable[id] && p.Match > match {
 			best, match = id, p.Match
 		}
 	}
@@ -60,9 +60,7 @@ func (r *Replica) advanceTransfer() {
 		return
 	}
 	if r.tick-t.began > r.host.cfg.Limits.TransferTicks {
-		// Not taken over. Serve on; whoever asked may ask again.
-		r.transfer = nil
-		r.announce()
+		r.endTransfer()
 		return
 	}
 	if t.handing || r.master.requests > 0 {
@@ -71,4 +69,15 @@ func (r *Replica) advanceTransfer() {
 	t.handing = true
 	r.rn.TransferLeader(t.to)
 	r.ready()
+}
+
+// endTransfer gives a hand-over up that was not taken: the replica serves on, and
+// whoever asked may ask again.
+func (r *Replica) endTransfer() {
+	if r.transfer.handing {
+		// To oneself means to nobody: raft takes proposals again at once.
+		r.rn.TransferLeader(r.id)
+	}
+	r.transfer = nil
+	r.announce()
 }
