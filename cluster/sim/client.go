@@ -366,20 +366,33 @@ func (c *Client) delay() int64 {
 	return d
 }
 
-// connectionLost ends the attempts at a node that crashed, half of the time; the
-// other half the client waits in vain.
-func (c *Client) connectionLost(node int) {
-	if len(c.inFlight) == 0 || c.w.rng.network.IntN(2) == 0 {
+// connectionLost tells the client, after a while, that a node which it waits for
+// has ended: at once when the process did, since it closed its connections; when
+// the machine did, once it does not answer a ping.
+func (c *Client) connectionLost(node int, silent bool) {
+	if len(c.inFlight) == 0 {
 		return
 	}
-	for i, attempt := range slices.Backward(c.inFlight) {
-		if attempt.node != node {
+	r := c.w.rng.network
+	wait := between(r, int64(c.w.net.weather.delayMin), int64(c.w.net.weather.delayMax))
+	if silent {
+		wait = between(r, int64(500*time.Millisecond), int64(1500*time.Millisecond))
+	}
+	attempts := slices.Clone(c.inFlight)
+	c.w.schedule(event{at: c.w.now + wait, kind: evReply, node: -1, run: func() { c.disconnect(node, attempts) }})
+}
+
+// disconnect ends the attempts at a node that have no answer yet.
+func (c *Client) disconnect(node int, attempts []attempt) {
+	for _, a := range attempts {
+		i := slices.Index(c.inFlight, a)
+		if a.node != node || i < 0 {
 			continue
 		}
-		c.inFlight = append(c.inFlight[:i], c.inFlight[i+1:]...)
+		c.inFlight = slices.Delete(c.inFlight, i, i+1)
 		c.answers = append(c.answers, &messages.Reply{Code: messages.Code_CODE_OUTCOME_UNKNOWN, Message: fmt.Sprintf("the connection to node %d broke", node)})
+		c.p.wake()
 	}
-	c.p.wake()
 }
 
 // renew gives the call a number of a new session: the partition does not know the
@@ -391,7 +404,7 @@ func (c *Client) renew(partition uint64) {
 		delete(c.session.numbers, partition)
 	}
 	c.session.begin(partition, c.request)
-	c.w.probe("a session was renewed")
+	c.w.probe(probeRenewed)
 }
 
 // begin numbers a command.

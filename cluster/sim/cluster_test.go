@@ -11,6 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/seed-49de4af9/ringmaster/actors"
+	"github.com/seed-49de4af9/ringmaster/actors/coordinator"
+	"github.com/seed-49de4af9/ringmaster/actors/replica"
 	"github.com/seed-49de4af9/ringmaster/examples/counter"
 	"github.com/seed-49de4af9/ringmaster/examples/counter/counterpb"
 	"github.com/seed-49de4af9/ringmaster/examples/register"
@@ -47,19 +49,45 @@ func TestCalmCluster(t *testing.T) {
 }
 
 func TestSwarm(t *testing.T) {
-	probes := map[string]int{}
-	defer func() { t.Log(probes) }()
-	for _, seed := range seeds(20) {
+	probes, faults, list := map[string]int{}, map[string]int{}, seeds(20)
+	for _, seed := range list {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			r := Test(t, swarm(seed), nil)
 			t.Log(r)
-			for state, n := range r.Probes {
-				probes[state] += n
-			}
+			addUp(probes, r.Probes)
+			addUp(faults, r.Faults)
 			if r.Acked < 200 {
 				t.Errorf("only %d operations were acknowledged; a run that does nothing proves nothing", r.Acked)
 			}
 		})
+	}
+	t.Logf("faults: %v", faults)
+	t.Logf("states: %v", probes)
+	if len(list) < 20 {
+		return
+	}
+	for _, class := range Classes() {
+		if faults[class] == 0 {
+			t.Errorf("no seed had a fault of the class %s", class)
+		}
+	}
+	for _, state := range dangerous {
+		if probes[state] == 0 {
+			t.Errorf("no seed reached the state %q; without it the runs prove little", state)
+		}
+	}
+}
+
+// dangerous are the states in which promises are broken, if ever.
+var dangerous = []string{
+	probeTwoMasters, probeReplayed, probeRenewed,
+	"replica: " + replica.EventSnapshot, "replica: " + replica.EventSlave, "replica: " + replica.EventFlush,
+	"coordinator: " + coordinator.TakenBack.String(), "coordinator: " + coordinator.Refused.String(),
+}
+
+func addUp(sum, more map[string]int) {
+	for k, n := range more {
+		sum[k] += n
 	}
 }
 
@@ -90,9 +118,14 @@ var defects = []string{
 	"commit-not-raised", "early-exec", "dup-ungated", "applied-before-rows", "stale-read",
 }
 
-// TestSeedsRepeat runs a seed twice here and once in another process.
+// TestSeedsRepeat runs a seed twice here and once in another process: one seed on
+// the model of a store, one on the real store.
 func TestSeedsRepeat(t *testing.T) {
-	for _, seed := range seeds(2) {
+	list := []uint64{1, 5}
+	if flags.Seed != 0 {
+		list = []uint64{flags.Seed}
+	}
+	for _, seed := range list {
 		a, b := Run(swarm(seed), nil), Run(swarm(seed), nil)
 		if a.Trace != b.Trace {
 			t.Errorf("seed %d: %d events with hash %016x, then %d with %016x", seed, a.Events, a.Trace, b.Events, b.Trace)

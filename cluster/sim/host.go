@@ -101,7 +101,6 @@ func (h *host) start() {
 	h.masters = map[uint64]bool{}
 	h.silent = false
 	h.w.log("node %d starts, life %d", h.index, h.boot)
-	h.w.net.forget(h.index)
 	boot := h.boot
 	store, err := h.disk.open(boot)
 	if err != nil {
@@ -122,7 +121,7 @@ func (h *host) start() {
 	h.program = p
 	h.wakeUp()
 	h.tickLater(between(h.w.rng.clocks, 1, int64(h.w.cfg.Tick)))
-	h.w.net.nodeChanged(h.index)
+	h.w.net.started(h.index)
 	h.w.gossip.join(h)
 }
 
@@ -195,7 +194,7 @@ func (h *host) crash(why string) {
 	h.paused, h.held, h.doomed = false, nil, ""
 	h.w.net.nodeChanged(h.index)
 	for _, c := range h.w.clients {
-		c.connectionLost(h.index)
+		c.connectionLost(h.index, h.silent)
 	}
 }
 

@@ -246,10 +246,34 @@ func (n *network) nodeChanged(i int) {
 	}
 }
 
-// forget makes a node that starts know nothing of its links.
-func (n *network) forget(i int) {
+// started has everyone notice that a node has a new life. It knows nothing of its
+// links; and whoever had not heard yet that the old life ended hears it now, since
+// connections do not outlive a process.
+func (n *network) started(i int) {
 	for j := range n.links[i] {
 		n.links[i][j].up = false
 		n.links[i][j].check++
+		if l := &n.links[j][i]; j != i && l.up {
+			n.breakLink(j, i)
+		} else {
+			n.notice(j, i)
+		}
+		n.notice(i, j)
 	}
+}
+
+// breakLink has node a find out that its connection to b broke, and then how the
+// link is.
+func (n *network) breakLink(a, b int) {
+	l := &n.links[a][b]
+	l.check++
+	check := l.check
+	wait := between(n.w.rng.network, int64(200*time.Microsecond), int64(20*time.Millisecond))
+	n.w.schedule(event{at: n.w.now + wait, kind: evPeer, node: a, boot: n.w.hosts[a].boot, size: b, run: func() {
+		if l.up && l.check == check {
+			l.up = false
+			n.w.hosts[a].peerEvent(n.w.hosts[b], false)
+		}
+		n.notice(a, b)
+	}})
 }

@@ -112,7 +112,3 @@ func (h *host) replicaEvent(e replica.Event) {
 		h.w.log("node %d: snapshot of partition %d at %d", h.index, e.Partition, e.Index)
 	}
 }
-
-// probeTwoMasters counts the moments at which a replica became master of a
-// partition while another node still believed to be it.
-const probeTwoMasters = "two masters of a partition at a time"

@@ -40,3 +40,11 @@ func (p *points) Planted(defect string) bool { return p.host.w.planted(defect) }
 
 // knownPoints gives the points passed so far, sorted.
 func (w *World) knownPoints() []string { return slices.Sorted(maps.Keys(w.points)) }
+
+// States that are counted because promises are most easily broken in them.
+const (
+	// A replica became master while another node still believed to be it.
+	probeTwoMasters = "two masters of a partition at a time"
+	probeReplayed   = "a retry got the stored answer"
+	probeRenewed    = "a session was renewed"
+)

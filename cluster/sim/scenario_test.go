@@ -130,7 +130,7 @@ func TestRollingRestart(t *testing.T) {
 			t.Errorf("seed %d: %d operations failed and %d are of unknown outcome", seed, r.Refused, r.Unknown)
 		}
 		t.Logf("seed %d: longest gap %v of %d operations", seed, gap(r), r.Acked)
-		if gap(r) > 1500*time.Millisecond {
+		if gap(r) > 700*time.Millisecond {
 			t.Errorf("seed %d: an actor was away for %v", seed, gap(r))
 		}
 	}

@@ -146,7 +146,7 @@ func (w *World) method(kind, name string) (*actors.Method, error) {
 // term.
 func (w *World) answered(op *Op, reply *messages.Reply) {
 	if reply.GetReplayed() {
-		w.probe("a retry got the stored answer")
+		w.probe(probeReplayed)
 	}
 	if op.Attempts > 1 {
 		w.probe("an operation needed several attempts")
