@@ -301,7 +301,7 @@ func (r *Replica) peerChanged(p *call.PeerChanged) {
 		}
 		r.unreachable[id] = true
 		r.rn.ReportUnreachable(id)
-		r.dropOutgoing(id)
+		r.failOutgoing(id)
 		if r.transfer != nil && r.transfer.to == id {
 			r.endTransfer() // it went away before it took over
 		}

@@ -77,14 +77,21 @@ func (r *Replica) closeView(v Snapshot) {
 	}
 }
 
-func (r *Replica) dropOutgoing(to uint64) {
+// dropOutgoing forgets a snapshot under way; false means there was none.
+func (r *Replica) dropOutgoing(to uint64) bool {
 	o := r.outgoing[to]
 	if o == nil {
-		return
+		return false
 	}
 	delete(r.outgoing, to)
 	r.closeView(o.view)
-	if !o.done {
+	return true
+}
+
+// failOutgoing gives a snapshot up, also one whose last piece is sent and not
+// acknowledged: raft would wait for it for ever.
+func (r *Replica) failOutgoing(to uint64) {
+	if r.dropOutgoing(to) {
 		r.rn.ReportSnapshot(to, raft.SnapshotFailure)
 	}
 }
@@ -95,7 +102,7 @@ func (r *Replica) sendPieces(o *outgoing) {
 		piece, err := r.piece(o)
 		if err != nil {
 			r.logger.Error("cannot read the rows for a snapshot", "error", err)
-			r.dropOutgoing(o.to)
+			r.failOutgoing(o.to)
 			return
 		}
 		fault.Here(r.host.cfg.Faults, "replica.snapshotPiece")
@@ -141,8 +148,7 @@ func (r *Replica) chunkAck(a *messages.SnapshotAck) {
 		return
 	}
 	if a.GetRefused() {
-		o.done = false
-		r.dropOutgoing(o.to)
+		r.failOutgoing(o.to)
 		r.wake()
 		return
 	}
@@ -160,8 +166,7 @@ func (r *Replica) chunkAck(a *messages.SnapshotAck) {
 func (r *Replica) stalledSnapshots() {
 	for _, id := range sortedKeys(r.outgoing) {
 		if o := r.outgoing[id]; r.tick-o.touched > 100 {
-			o.done = false
-			r.dropOutgoing(id)
+			r.failOutgoing(id)
 		}
 	}
 }
