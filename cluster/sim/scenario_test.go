@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-49de4af9/ringmaster/actors"
+	"github.com/seed-49de4af9/ringmaster/actors/replica"
 	"github.com/seed-49de4af9/ringmaster/examples/counter"
 	"github.com/seed-49de4af9/ringmaster/examples/counter/counterpb"
 	"github.com/seed-49de4af9/ringmaster/messages"
@@ -209,5 +210,38 @@ func TestIsolatedMaster(t *testing.T) {
 	}
 	if two == 0 {
 		t.Error("two masters never met; the test shows nothing")
+	}
+}
+
+// TestSnapshotToANodeThatDies ends a slave again and again while snapshots are on
+// their way to it, also when all is sent and nothing acknowledged. In the end it
+// must hold what the others hold.
+func TestSnapshotToANodeThatDies(t *testing.T) {
+	installed := 0
+	for _, seed := range seeds(4) {
+		cfg := flags.Apply(Config{
+			Seed: seed, Behaviors: both(), Partitions: 3,
+			Limits: replica.Limits{LogBytes: 1000, LogBytesMax: 1000, SnapshotChunkBytes: 2000, FlushTicks: 4},
+		})
+		r := Test(t, cfg, func(w *World) {
+			r := w.Client().Rand()
+			for range 6 {
+				w.Go(Anything)
+			}
+			w.Sleep(5 * time.Second)
+			w.Slow(1, 300, 1)
+			for range 15 {
+				w.Crash(1)
+				w.Sleep(2 * time.Second)
+				w.Start(1)
+				w.Sleep(time.Duration(r.Int64N(int64(800 * time.Millisecond))))
+			}
+			w.Slow(1, 1, 1)
+		})
+		installed += r.Probes["replica: "+replica.EventSnapshot]
+	}
+	t.Logf("%d snapshots were installed", installed)
+	if installed < 10 {
+		t.Error("too few snapshots; the test shows nothing")
 	}
 }

@@ -190,6 +190,11 @@ func (w *World) Pause(node int) { w.hosts[node].pause() }
 // Resume lets a paused node go on.
 func (w *World) Resume(node int) { w.hosts[node].resume() }
 
+// Slow makes a node's processor and disk so many times slower; 1 is healthy.
+func (w *World) Slow(node int, processor int64, disk float64) {
+	w.hosts[node].slowness, w.hosts[node].disk.slowness = processor, disk
+}
+
 // Cut cuts the link from one node to another, in this direction only.
 func (w *World) Cut(from, to int) { w.net.setCut(from, to, 1) }
 
