@@ -7,6 +7,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/seed-49de4af9/ringmaster/actors/internal/call"
+	"github.com/seed-49de4af9/ringmaster/actors/replica"
 	"github.com/seed-49de4af9/ringmaster/actors/ring"
 	"github.com/seed-49de4af9/ringmaster/actors/ringowner"
 	"github.com/seed-49de4af9/ringmaster/messages"
@@ -133,7 +134,7 @@ func (c *calls) Receive(ctx actor.Context) {
 	root := c.t.n.root
 	req := &call.Request{Call: m, Done: func(reply *messages.Reply) { root.Send(from, reply) }}
 	p := ring.Partition(m.GetKind(), m.GetKey(), c.t.table.GetPartitionCount())
-	if pid, ok := c.t.PID(replicaName(p)); ok && c.t.table != nil {
+	if pid, ok := c.t.PID(replica.Name(p)); ok && c.t.table != nil {
 		ctx.Send(pid, req)
 		return
 	}

@@ -397,7 +397,7 @@ func (t *root) brief(ctx actor.Context) {
 				ctx.Send(pid, &call.TableChanged{Table: t.table})
 				t.tellDown(ctx, pid, uint64(p))
 				ctx.Send(pid, &call.MasterChanged{Partition: uint64(p), Node: m.node, Term: m.term})
-			case replicaName(uint64(p)):
+			case replica.Name(uint64(p)):
 				t.tellDown(ctx, pid, uint64(p))
 			case ringowner.Name:
 				if p == ring.SystemPartition {

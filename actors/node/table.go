@@ -17,8 +17,6 @@ import (
 // nodes when it starts.
 func tableKey() []byte { return []byte{0x01, 't'} }
 
-func replicaName(p uint64) string { return replica.Name(p) }
-
 func (t *root) cachedTable() (*messages.Table, error) {
 	value, found, err := t.cfg.Store.Get(tableKey())
 	if err != nil || !found {

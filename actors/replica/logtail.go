@@ -112,6 +112,4 @@ func decodeConfChange(e *pb.Entry) (pb.ConfChangeI, error) {
 	return cc, proto.Unmarshal(e.GetData(), cc)
 }
 
-func sortIDs(ids []uint64) { slices.Sort(ids) }
-
 func sortedKeys[V any](m map[uint64]V) []uint64 { return slices.Sorted(maps.Keys(m)) }

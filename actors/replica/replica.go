@@ -21,6 +21,7 @@ package replica
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"go.etcd.io/raft/v3"
@@ -354,7 +355,7 @@ func (r *Replica) report() *messages.ReplicaReport {
 				rep.CaughtUp = append(rep.CaughtUp, id)
 			}
 		}
-		sortIDs(rep.CaughtUp)
+		slices.Sort(rep.CaughtUp)
 	}
 	return rep
 }

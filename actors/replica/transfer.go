@@ -31,12 +31,7 @@ func (r *Replica) startTransfer(to uint64) {
 
 func (r *Replica) mostCaughtUp(progress map[uint64]tracker.Progress) uint64 {
 	best, match := uint64(0), uint64(0)
-	ids := make([]uint64, 0, len(progress))
-	for id := range progress {
-		ids = append(ids, id)
-	}
-	sortIDs(ids)
-	for _, id := range ids {
+	for _, id := range sortedKeys(progress) {
 		p := progress[id]
 		if id != r.id && !p.IsLearner && p.RecentActive && !r.unreachable[id] && p.Match > match {
 			best, match = id, p.Match
